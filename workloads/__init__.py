@@ -1,0 +1,1 @@
+"""What runs on the resources: ingestion, training, serving, monitoring. Knows no Pulumi."""
