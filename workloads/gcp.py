@@ -1,0 +1,153 @@
+"""The only place that builds Google's clients, and the only one that knows an emulator may answer.
+
+Each function returns one of Google's own clients. Where the variable that names an emulator is set
+(`esteira local env` prints them all), the client is pointed there without credentials; otherwise it
+is built as Google's documents say, with application-default credentials.
+
+Clients are imported when first asked for: a container carries only those that its workload uses.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, bigquery_storage, pubsub_v1, storage
+
+
+class NoProject(RuntimeError):
+    """No project is configured."""
+
+
+def project() -> str:
+    """The project that workloads belong to.
+
+    Raises:
+        NoProject: neither the environment nor the credentials name one.
+    """
+    if name := os.environ.get("GOOGLE_CLOUD_PROJECT"):
+        return name
+    import google.auth
+
+    try:
+        _, found = google.auth.default()
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise NoProject(
+            f"set GOOGLE_CLOUD_PROJECT, or `eval $(esteira local env)` ({error})"
+        ) from error
+    if not found:
+        raise NoProject("set GOOGLE_CLOUD_PROJECT: the credentials name no project")
+    return found
+
+
+def location() -> str:
+    """The region that workloads run in; `us-central1` unless GOOGLE_CLOUD_LOCATION says otherwise."""
+    return os.environ.get("GOOGLE_CLOUD_LOCATION", "us-central1")
+
+
+def _anonymous() -> Any:
+    from google.auth.credentials import AnonymousCredentials
+
+    return AnonymousCredentials()
+
+
+@cache
+def bigquery_client() -> bigquery.Client:
+    """BigQuery over REST."""
+    from google.cloud import bigquery
+
+    if os.environ.get("BIGQUERY_EMULATOR_HOST"):
+        return bigquery.Client(project=project(), credentials=_anonymous(), location=location())
+    return bigquery.Client(project=project(), location=location())
+
+
+@cache
+def bigquery_read_client() -> bigquery_storage.BigQueryReadClient:
+    """The BigQuery Storage Read API over gRPC."""
+    from google.cloud import bigquery_storage
+
+    if target := os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST"):
+        from google.cloud.bigquery_storage_v1.services.big_query_read.transports import (
+            BigQueryReadGrpcTransport,
+        )
+
+        return bigquery_storage.BigQueryReadClient(
+            transport=BigQueryReadGrpcTransport(channel=_channel(target))
+        )
+    return bigquery_storage.BigQueryReadClient()
+
+
+@cache
+def storage_client() -> storage.Client:
+    """Cloud Storage. The library itself reads STORAGE_EMULATOR_HOST."""
+    from google.cloud import storage
+
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        return storage.Client(project=project(), credentials=_anonymous())
+    return storage.Client(project=project())
+
+
+def publisher(**options: Any) -> pubsub_v1.PublisherClient:
+    """A Pub/Sub publisher. The library itself reads PUBSUB_EMULATOR_HOST. Not cached: it batches."""
+    from google.cloud import pubsub_v1
+
+    return pubsub_v1.PublisherClient(**options)
+
+
+def subscriber() -> pubsub_v1.SubscriberClient:
+    """A Pub/Sub subscriber."""
+    from google.cloud import pubsub_v1
+
+    return pubsub_v1.SubscriberClient()
+
+
+def vertex() -> Any:
+    """The Vertex AI SDK (`google.cloud.aiplatform`), initialised for this project and location."""
+    from google.cloud import aiplatform
+
+    if endpoint := os.environ.get("VERTEX_API_ENDPOINT"):
+        aiplatform.init(
+            project=project(),
+            location=location(),
+            credentials=_anonymous(),
+            api_endpoint=endpoint,
+            api_transport="rest",
+        )
+    else:
+        aiplatform.init(project=project(), location=location())
+    return aiplatform
+
+
+def run() -> Any:
+    """The Cloud Run Admin API, v2."""
+    return _discovered("run", "v2", os.environ.get("RUN_API_ENDPOINT"))
+
+
+def scheduler() -> Any:
+    """The Cloud Scheduler API, v1."""
+    return _discovered("cloudscheduler", "v1", os.environ.get("SCHEDULER_API_ENDPOINT"))
+
+
+def dataflow() -> Any:
+    """The Dataflow API, v1b3."""
+    return _discovered("dataflow", "v1b3", os.environ.get("DATAFLOW_API_ENDPOINT"))
+
+
+def _discovered(name: str, version: str, endpoint: str | None) -> Any:
+    from googleapiclient import discovery
+
+    options: dict[str, Any] = {}
+    if endpoint:
+        options = {"client_options": {"api_endpoint": endpoint}, "credentials": _anonymous()}
+    # The discovery documents ship with the library: no request is made to build a client.
+    return discovery.build(name, version, static_discovery=True, cache_discovery=False, **options)
+
+
+def _channel(target: str) -> Any:
+    import grpc
+
+    # Google's own channel options for these APIs: rows come in blocks larger than gRPC's 4 MiB.
+    sizes = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    return grpc.insecure_channel(target, options=sizes)

@@ -1,0 +1,227 @@
+"""The declaration of an ML product, from which its topics, tables, pipelines and endpoint follow.
+
+A product is a folder `workloads/products/<name>/` whose `product.py` exports one frozen `PRODUCT`.
+This module is imported by the Pulumi program, so it stays cheap: no pandas, no scikit-learn, no Beam.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from workloads import contracts
+from workloads.contracts import Contract
+
+_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
+
+
+class InvalidProduct(ValueError):
+    """A declaration that cannot be deployed. Names the field, the value and what is allowed."""
+
+
+class Task(StrEnum):
+    """What the model answers."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+class Arrival(StrEnum):
+    """How rows of a contract reach the platform."""
+
+    STREAM = "stream"
+    """Events through Pub/Sub; files of history are taken too."""
+    FILES = "files"
+    """Files in the landing bucket only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One contract that the product takes in, and how its rows arrive."""
+
+    contract: type[Contract]
+    arrival: Arrival
+    allowed_lateness: timedelta = timedelta(hours=1)
+    """An event that reaches the stream this much after it happened is too late, and set aside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What the model predicts."""
+
+    column: str
+    """The column of the feature query that holds the truth; null while it is not known."""
+    maturity: timedelta
+    """After this long, a label that has not come will not come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the model knows when it is asked.
+
+    `sql` is a GoogleSQL query over the raw tables. It yields `entity`, `event_time`, one column for
+    each field of `request`, and the label; nothing in a row may be later than its event time.
+    """
+
+    sql: Path
+    entity: str
+    event_time: str
+    request: type[Contract]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """When a challenger may replace the champion, judged on one frozen hold-out."""
+
+    metric: str
+    floor: float
+    """The least that any model must reach, the first one too."""
+    minimum_gain: float
+    """How much better than the champion a challenger must be."""
+    confidence: float = 0.95
+    """How sure, by paired bootstrap, that the challenger is not worse."""
+    slices: tuple[str, ...] = ()
+    """Columns whose groups are scored one by one."""
+    slice_tolerance: float = 0.02
+    """How much worse than the champion any one slice may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How the endpoint answers."""
+
+    machine_type: str = "n1-standard-2"
+    min_replicas: int = 1
+    max_replicas: int = 3
+    max_rows: int = 1000
+    """Rows in one request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPrediction:
+    """When, and by how many tasks, everything of a day is predicted."""
+
+    schedule: str
+    """Cron, in `time_zone`."""
+    time_zone: str = "Etc/UTC"
+    tasks: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One ML product.
+
+    Raises:
+        InvalidProduct: at construction, when a field does not fit the others.
+    """
+
+    name: str
+    """Lower-case letters, digits and hyphens, at most 30 characters; resources are named after it."""
+    owner: str
+    """The team that answers for it; a label, so lower case."""
+    cost_center: str
+    title: str
+    task: Task
+    sources: tuple[Source, ...]
+    features: Features
+    label: Label
+    train: str
+    """The training function, `module:name`, imported only where training runs."""
+    gate: Gate
+    serving: Serving = Serving()
+    batch: BatchPrediction
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidProduct(
+                f"name is {self.name!r}; allowed: lower-case letters, digits and hyphens, "
+                "starting with a letter, at most 30 characters"
+            )
+        for field in ("owner", "cost_center"):
+            if not re.fullmatch(r"[a-z0-9_-]{1,63}", value := getattr(self, field)):
+                raise InvalidProduct(
+                    f"{self.name}: {field} is {value!r}; allowed: a label value, that is lower-case "
+                    "letters, digits, `-` and `_`, at most 63 characters"
+                )
+        if not self.features.sql.is_file():
+            raise InvalidProduct(
+                f"{self.name}: features.sql is {self.features.sql}, which is no file"
+            )
+        if ":" not in self.train:
+            raise InvalidProduct(
+                f"{self.name}: train is {self.train!r}; allowed: `module:function`"
+            )
+        if not 0.5 < self.gate.confidence < 1:
+            raise InvalidProduct(
+                f"{self.name}: gate.confidence is {self.gate.confidence}; allowed: 0.5 to 1, "
+                "both excluded"
+            )
+        if not 0 < self.serving.min_replicas <= self.serving.max_replicas:
+            raise InvalidProduct(
+                f"{self.name}: serving.min_replicas is {self.serving.min_replicas}; allowed: 1 to "
+                f"max_replicas ({self.serving.max_replicas})"
+            )
+        for source in self.sources:
+            contract = source.contract
+            contracts.fields(contract)
+            if contract.IDENTITY is None or contract.EVENT_TIME is None:
+                raise InvalidProduct(
+                    f"{self.name}: contract {contract.NAME} needs IDENTITY and EVENT_TIME to be "
+                    "ingested"
+                )
+        names = [source.contract.NAME for source in self.sources]
+        if len(set(names)) != len(names):
+            raise InvalidProduct(f"{self.name}: sources name a contract twice: {names}")
+        contracts.fields(self.features.request)
+
+    @property
+    def id(self) -> str:
+        """The name as BigQuery and Python spell it, with underscores."""
+        return self.name.replace("-", "_")
+
+    @property
+    def streams(self) -> tuple[Source, ...]:
+        """The sources that come through Pub/Sub."""
+        return tuple(one for one in self.sources if one.arrival is Arrival.STREAM)
+
+    def source(self, contract: str) -> Source:
+        """The source of a contract by its name.
+
+        Raises:
+            InvalidProduct: there is none; the message lists those there are.
+        """
+        for one in self.sources:
+            if contract in (one.contract.NAME, one.contract.PLURAL):
+                return one
+        known = ", ".join(one.contract.PLURAL for one in self.sources)
+        raise InvalidProduct(f"{self.name} takes in no {contract!r}; it takes in {known}")
+
+
+def names() -> list[str]:
+    """The names of all products that this checkout declares."""
+    from workloads import products
+
+    return sorted(one.name.replace("_", "-") for one in pkgutil.iter_modules(products.__path__))
+
+
+def load(name: str) -> Product:
+    """The product of a name.
+
+    Raises:
+        InvalidProduct: no folder declares it, or its declaration does not fit its folder.
+    """
+    if name not in names():
+        raise InvalidProduct(f"no product {name!r}; there are: {', '.join(names()) or 'none'}")
+    module = importlib.import_module(f"workloads.products.{name.replace('-', '_')}.product")
+    product: Product = module.PRODUCT
+    if product.name != name:
+        raise InvalidProduct(
+            f"{module.__name__} declares {product.name!r}; it must be {name!r}, as its folder"
+        )
+    return product

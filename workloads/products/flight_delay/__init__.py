@@ -1,0 +1,1 @@
+"""Flight delay: will this flight arrive more than 15 minutes late? Asked two hours before it leaves."""
