@@ -272,7 +272,7 @@ def _tags(contract: type[Contract]) -> dict[str, str]:
 def _violation(
     contract: type[Contract], document: Mapping[str, Any], message: str
 ) -> ContractViolation:
-    """msgspec says what it expected and where; a reader also wants the value and what is allowed."""
+    """msgspec says what it expected and where; a reader also wants the value and the allowed."""
     by_name = {field.name: field for field in fields(contract)}
     for marker in ("contains unknown field `", "missing required field `"):
         if marker in message:

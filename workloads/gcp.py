@@ -30,6 +30,7 @@ def project() -> str:
     if name := os.environ.get("GOOGLE_CLOUD_PROJECT"):
         return name
     import google.auth
+    import google.auth.exceptions
 
     try:
         _, found = google.auth.default()
@@ -43,7 +44,7 @@ def project() -> str:
 
 
 def location() -> str:
-    """The region that workloads run in; `us-central1` unless GOOGLE_CLOUD_LOCATION says otherwise."""
+    """The region that workloads run in, `us-central1` unless GOOGLE_CLOUD_LOCATION names another."""
     return os.environ.get("GOOGLE_CLOUD_LOCATION", "us-central1")
 
 
@@ -90,7 +91,7 @@ def storage_client() -> storage.Client:
 
 
 def publisher(**options: Any) -> pubsub_v1.PublisherClient:
-    """A Pub/Sub publisher. The library itself reads PUBSUB_EMULATOR_HOST. Not cached: it batches."""
+    """A Pub/Sub publisher. The library reads PUBSUB_EMULATOR_HOST. Not cached: it batches."""
     from google.cloud import pubsub_v1
 
     return pubsub_v1.PublisherClient(**options)

@@ -1,7 +1,7 @@
 """The declaration of an ML product, from which its topics, tables, pipelines and endpoint follow.
 
 A product is a folder `workloads/products/<name>/` whose `product.py` exports one frozen `PRODUCT`.
-This module is imported by the Pulumi program, so it stays cheap: no pandas, no scikit-learn, no Beam.
+The Pulumi program imports this module, so it stays cheap: no pandas, no scikit-learn, no Beam.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Product:
     """
 
     name: str
-    """Lower-case letters, digits and hyphens, at most 30 characters; resources are named after it."""
+    """Lower-case letters, digits and hyphens, at most 30 characters; it names the resources."""
     owner: str
     """The team that answers for it; a label, so lower case."""
     cost_center: str
@@ -146,7 +146,7 @@ class Product:
         for field in ("owner", "cost_center"):
             if not re.fullmatch(r"[a-z0-9_-]{1,63}", value := getattr(self, field)):
                 raise InvalidProduct(
-                    f"{self.name}: {field} is {value!r}; allowed: a label value, that is lower-case "
+                    f"{self.name}: {field} is {value!r}; allowed: a label value, lower-case "
                     "letters, digits, `-` and `_`, at most 63 characters"
                 )
         if not self.features.sql.is_file():

@@ -1,1 +1,1 @@
-"""Flight delay: will this flight arrive more than 15 minutes late? Asked two hours before it leaves."""
+"""Flight delay: asked two hours before it leaves, will a flight arrive over 15 minutes late?"""
