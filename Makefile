@@ -1,0 +1,30 @@
+# Each target prepares what it needs (tools/bootstrap) and can be repeated.
+# After any of them, `.venv/bin/esteira` is the command line.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: ## the environments and the Pulumi engine, without running anything
+	@tools/bootstrap
+
+demo: setup ## bring the platform up on this machine and run the ML loop on real flights
+	@.venv/bin/esteira demo
+
+test: setup lint ## all tests, with coverage
+	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+lint: setup ## formatting, lint, types, one-way imports
+	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .
+	@.venv/bin/lint-imports --no-cache >.esteira/lint-imports.log || (cat .esteira/lint-imports.log; exit 1)
+	@.venv/bin/pyright --warnings
+
+format: setup ## rewrite the code as the linter wants it
+	@.venv/bin/ruff format --quiet . && .venv/bin/ruff check --fix --quiet .
+
+lock: ## compile the hashed locks anew from pyproject.toml
+	@tools/lock
+
+clean: ## stop the local cloud and remove everything this checkout made
+	@tools/clean

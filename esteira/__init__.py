@@ -1,0 +1,1 @@
+"""The command line: drives the Pulumi engine, the local cloud and the workloads."""
