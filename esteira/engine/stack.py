@@ -1,0 +1,333 @@
+"""Drives one stack on the Pulumi engine, through Pulumi's Automation API.
+
+The program is the one that `pulumi up -s STACK` runs; only where it finds its engine, its state and
+its providers differs:
+
+- `local`: state in `.esteira/state`, providers in the local cloud.
+- any other stack: state and providers are the user's own, as `pulumi` itself would choose them.
+- offline: no state and no credentials; a local provider that only validates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import yaml
+from pulumi import automation
+from pulumi.automation import EngineEvent, LocalWorkspaceOptions, PulumiCommand
+
+from esteira import local
+from esteira.engine.install import Engine, NoEngine, find
+from esteira.paths import LOCAL, ROOT, STACK_STATE, STATE
+
+PROJECT: Final = "esteira"
+LOCAL_STACK: Final = "local"
+_QUIET: Final = {
+    "PULUMI_SKIP_UPDATE_CHECK": "true",
+    # Every provider is attached or installed on purpose; the engine must not go and look.
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    # Python's gRPC otherwise prints a line for each fork.
+    "GRPC_ENABLE_FORK_SUPPORT": "false",
+    "GRPC_VERBOSITY": "ERROR",
+}
+
+_ORPHAN_GRACE: Final = 5.0
+
+OnEvent = Callable[[EngineEvent], None]
+
+
+class UnknownStack(ValueError):
+    """No settings file of that name."""
+
+
+class EngineFailed(RuntimeError):
+    """The engine refused or failed; the message is what it said, without its command line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """How many resources an operation created, updated, replaced, deleted, or left alone."""
+
+    counts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Resources that are not left alone."""
+        return sum(n for kind, n in self.counts.items() if kind not in ("same", "read"))
+
+    def __str__(self) -> str:
+        order = sorted(self.counts.items(), key=lambda pair: (pair[0] == "same", pair[0]))
+        words = [f"{n} {'unchanged' if kind == 'same' else kind}" for kind, n in order]
+        return ", ".join(words) or "no resources"
+
+
+def stacks() -> list[str]:
+    """The stacks that have a settings file."""
+    files = ROOT.glob("Pulumi.*.yaml")
+    return sorted(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)
+
+
+class Stack:
+    """One stack, ready for operations. Made by `opened`."""
+
+    def __init__(self, name: str, stack: automation.Stack) -> None:
+        self.name = name
+        self._stack = stack
+
+    def up(self, on_event: OnEvent) -> Changes:
+        """Create and update resources until they are as the program says."""
+        with _said():
+            result = self._stack.up(on_event=on_event, color="never", suppress_outputs=True)
+        return Changes(counts=_counts(result.summary.resource_changes))
+
+    def preview(self, on_event: OnEvent, policy_packs: list[str] | None = None) -> Changes:
+        """What `up` would do."""
+        with _said():
+            result = self._stack.preview(
+                on_event=on_event, color="never", policy_packs=policy_packs
+            )
+        return Changes(counts=_counts(result.change_summary))
+
+    def digest(self) -> dict[str, Any]:
+        """Pulumi's own digest of a preview (`pulumi preview --json`), without machine paths."""
+        with _said():
+            result = self._stack.preview(json=True, color="never")
+        return _without_paths(json.loads(result.stdout))
+
+    def refresh(self, on_event: OnEvent) -> Changes:
+        """Bring the state in line with what is really there."""
+        with _said():
+            result = self._stack.refresh(on_event=on_event, color="never", run_program=True)
+        return Changes(counts=_counts(result.summary.resource_changes))
+
+    def destroy(self, on_event: OnEvent) -> Changes:
+        """Delete every resource of the stack."""
+        with _said():
+            result = self._stack.destroy(on_event=on_event, color="never", run_program=True)
+        return Changes(counts=_counts(result.summary.resource_changes))
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs. Secret ones say so instead of showing their value."""
+        with _said():
+            outputs = self._stack.outputs()
+        return {
+            name: "[secret]" if output.secret else output.value
+            for name, output in sorted(outputs.items())
+        }
+
+    def export(self) -> dict[str, Any]:
+        """Pulumi's own export of the stack (`pulumi stack export`)."""
+        with _said():
+            deployment = self._stack.export_stack()
+        return {"version": deployment.version, "deployment": deployment.deployment}
+
+    def release_dead_locks(self) -> list[int]:
+        """Remove the locks of operations that were killed; the ids of the processes that held them.
+
+        A file backend has one lock file for each running operation. One that was killed leaves its
+        lock, and every later operation would be refused. An engine whose own parent was killed
+        cannot finish either: it is given a moment, then ended.
+        """
+        released: list[int] = []
+        for file in (STACK_STATE / ".pulumi" / "locks").rglob(f"{self.name}/*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                lock = json.loads(file.read_text())
+                if lock["hostname"] == socket.gethostname() and _ended(lock["pid"]):
+                    file.unlink(missing_ok=True)
+                    released.append(lock["pid"])
+        return released
+
+
+def _ended(pid: int) -> bool:
+    """Whether an engine process is gone; one that was orphaned is ended."""
+    try:
+        engine = psutil.Process(pid)
+        if "pulumi" not in engine.name():
+            return True
+        parent = engine.parent()
+        if parent is not None and "python" in parent.name():
+            return False
+        try:
+            engine.wait(_ORPHAN_GRACE)
+        except psutil.TimeoutExpired:
+            engine.kill()
+            engine.wait(_ORPHAN_GRACE)
+    except psutil.NoSuchProcess:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def opened(name: str, *, offline: bool = False, progress: Callable[[str], None]) -> Iterator[Stack]:
+    """A stack, with everything it needs running; what was started for it alone is ended after.
+
+    Raises:
+        UnknownStack: there is no settings file of that name.
+        NoEngine: there is no engine; `esteira doctor` says how to get one.
+    """
+    if name not in stacks():
+        raise UnknownStack(
+            f"no stack {name!r}: there is no Pulumi.{name}.yaml; there are: {', '.join(stacks())}"
+        )
+    engine = find()
+    if engine is None:
+        raise NoEngine(["none is installed; run `make setup` or `esteira doctor`"])
+    with contextlib.ExitStack() as cleanup:
+        if offline:
+            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="esteira-")))
+            port = cleanup.enter_context(validating_provider())
+            env = _offline_environment(folder, port)
+            yield _select(name, engine, folder / "work", folder / "home", env)
+        elif name == LOCAL_STACK:
+            endpoints = local.start(progress)
+            STACK_STATE.mkdir(parents=True, exist_ok=True)
+            env = {
+                "PULUMI_BACKEND_URL": f"file://{STACK_STATE}",
+                "PULUMI_CONFIG_PASSPHRASE": _passphrase(),
+                **endpoints.environment(),
+            }
+            stack = _select(name, engine, STATE / "stacks" / name, STATE / "pulumi", env)
+            stack.release_dead_locks()
+            yield stack
+        else:
+            yield _select(name, engine, STATE / "stacks" / name, None, {})
+
+
+@contextlib.contextmanager
+def validating_provider() -> Iterator[int]:
+    """A provider that validates and creates nothing; its port. Ended on leaving."""
+    command = [sys.executable, "-m", "localcloud.provider", "--validate-only", "--port", "0"]
+    command += ["--home", str(LOCAL)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as provider:
+        try:
+            assert provider.stdout is not None
+            yield json.loads(provider.stdout.readline())["port"]
+        finally:
+            provider.terminate()
+
+
+def _offline_environment(folder: Path, port: int) -> dict[str, str]:
+    (folder / "state").mkdir()
+    return {
+        "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
+        "PULUMI_DEBUG_PROVIDERS": f"gcp:{port},kubernetes:{port},docker:{port}",
+    }
+
+
+def _select(
+    name: str, engine: Engine, folder: Path, home: Path | None, env: dict[str, str]
+) -> Stack:
+    # The program is imported here and not above: commands that run none need not wait for it.
+    from stacks.program import program
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_settings(name, folder, keep_backend=home is None)
+    stack = automation.create_or_select_stack(
+        stack_name=name,
+        project_name=PROJECT,
+        program=program,
+        opts=LocalWorkspaceOptions(
+            work_dir=str(folder),
+            pulumi_home=str(home) if home else None,
+            pulumi_command=PulumiCommand(root=_root_of(engine)),
+            env_vars={**_QUIET, **env},
+        ),
+    )
+    return Stack(name, stack)
+
+
+def _root_of(engine: Engine) -> str:
+    # PulumiCommand wants a folder with `bin/pulumi` in it.
+    if engine.path.parent.name == "bin":
+        return str(engine.path.parent.parent)
+    root = STATE / "engine"
+    (root / "bin").mkdir(parents=True, exist_ok=True)
+    link = root / "bin" / "pulumi"
+    link.unlink(missing_ok=True)
+    link.symlink_to(engine.path)
+    return str(root)
+
+
+def _write_settings(name: str, folder: Path, *, keep_backend: bool) -> None:
+    """Copy the project and the stack's settings to where the engine works.
+
+    The engine writes its encryption salt into the settings file that it is given. Given a copy, it
+    leaves the checkout clean.
+    """
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    for key in ("main", "stackConfigDir", *(() if keep_backend else ("backend",))):
+        project.pop(key, None)
+    project["runtime"] = "python"
+    _write(folder / "Pulumi.yaml", project)
+    settings = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text()) or {}
+    copy = folder / f"Pulumi.{name}.yaml"
+    if not keep_backend:
+        settings.pop("secretsprovider", None)
+        settings.pop("encryptedkey", None)
+        before = yaml.safe_load(copy.read_text()) if copy.exists() else {}
+        if salt := (before or {}).get("encryptionsalt"):
+            settings["encryptionsalt"] = salt
+    _write(copy, settings)
+
+
+def _write(file: Path, document: Any) -> None:
+    draft = file.with_suffix(f".{os.getpid()}")
+    draft.write_text(yaml.safe_dump(document, sort_keys=False))
+    draft.replace(file)
+
+
+def _passphrase() -> str:
+    """The passphrase of the local state, made once, readable by its owner only."""
+    file = STATE / "passphrase"
+    with contextlib.suppress(FileExistsError):
+        STATE.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_urlsafe(32))
+    return file.read_text()
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_paths(v) for k, v in value.items() if k != "sourcePosition"}
+    if isinstance(value, list):
+        return [_without_paths(one) for one in value]
+    return value
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    try:
+        yield
+    except automation.CommandError as error:
+        raise EngineFailed(_what_it_said(str(error))) from error
+
+
+def _what_it_said(message: str) -> str:
+    """The engine's own words out of a CommandError, which wraps them with its streams' names."""
+    lines = message.replace("\\n", "\n").splitlines()
+    kept = [
+        line
+        for line in lines
+        if line.strip() and line.strip() not in ("stdout:", "stderr:") and "code:" not in line[:8]
+    ]
+    errors = [i for i, line in enumerate(kept) if "Diagnostics:" in line or "error:" in line]
+    return "\n".join(kept[errors[0] :] if errors else kept[-20:])
+
+
+def _counts(changes: Any) -> dict[str, int]:
+    """The engine's counts by kind, whatever it calls the kinds: strings or members of an enum."""
+    return {str(getattr(kind, "value", kind)): n for kind, n in (changes or {}).items()}
