@@ -91,16 +91,19 @@ def obtain(progress: Progress = lambda _: None) -> Engine:
         reasons.append(str(error))
     if there := _installed():
         return there
-    for way in (_official, _build):
-        progress(f"{reasons[-1]}; next: {_describe(way)}")
+    for described, way in (
+        ("the official installer", _official),
+        ("a build from Pulumi's Go modules (about 5 minutes the first time)", _build),
+    ):
+        progress(f"{reasons[-1]}; next: {described}")
         try:
             origin = way(progress)
         except (OSError, subprocess.SubprocessError, LookupError) as error:
-            reasons.append(f"{_describe(way)}: {_reason(error)}")
+            reasons.append(f"{described}: {_reason(error)}")
             continue
         engine = _installed(origin)
         if engine is None:
-            reasons.append(f"{_describe(way)}: it left no working {BIN / 'pulumi'}")
+            reasons.append(f"{described}: it left no working {BIN / 'pulumi'}")
             continue
         return Engine(
             path=engine.path,
@@ -110,13 +113,6 @@ def obtain(progress: Progress = lambda _: None) -> Engine:
             fallbacks=reasons,
         )
     raise NoEngine(reasons)
-
-
-def _describe(way: Callable[[Progress], str]) -> str:
-    return {
-        _official: "the official installer",
-        _build: "a build from Pulumi's Go modules (5 minutes the first time)",
-    }[way]
 
 
 def _reason(error: Exception) -> str:

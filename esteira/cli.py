@@ -1,0 +1,275 @@
+"""`esteira`, the command line.
+
+Each command imports what it drives when it runs, so that `--help` is quick and a platform engineer
+who only runs `up` needs neither Beam nor scikit-learn installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from esteira import model_commands
+
+app = typer.Typer(
+    name="esteira",
+    help="An MLOps platform on Google Cloud, and a Google Cloud on this machine to run it on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+local_app = typer.Typer(help="The local cloud of this checkout.", no_args_is_help=True)
+app.add_typer(local_app, name="local")
+model_commands.register(app)
+
+# What a person watches goes to the error stream: the output stream is for what a program reads.
+console = Console(stderr=True)
+
+StackName = Annotated[str, typer.Argument(metavar="STACK", help="local, dev or prod")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class OutputFormat(StrEnum):
+    """How outputs are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    ENV = "env"
+
+
+@app.command()
+def up(stack: StackName, as_json: AsJson = False) -> None:
+    """Create and update the resources of a stack until they are as the program says."""
+    from esteira import operations
+
+    changes = operations.up(stack, console)
+    _result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
+
+
+@app.command()
+def preview(
+    stack: StackName,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="No credentials, no state: validate every resource.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print Pulumi's own preview digest.")
+    ] = False,
+) -> None:
+    """Show what `up` would do."""
+    from esteira import operations
+
+    if as_json:
+        _print_json(operations.digest(stack, console, offline=offline))
+        return
+    changes = operations.preview(stack, console, offline=offline)
+    console.print(f"[bold]{stack}[/]: {changes}", highlight=False)
+
+
+@app.command()
+def refresh(stack: StackName, as_json: AsJson = False) -> None:
+    """Bring the state of a stack in line with what is really there."""
+    from esteira import operations
+
+    changes = operations.refresh(stack, console)
+    _result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
+
+
+@app.command()
+def destroy(
+    stack: StackName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete every resource of a stack. Asks first, except for the local one."""
+    from esteira import operations
+
+    if stack != "local" and not yes:
+        typer.confirm(f"Delete every resource of {stack}?", abort=True, err=True)
+    changes = operations.destroy(stack, console)
+    _result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
+
+
+@app.command()
+def outputs(
+    stack: StackName,
+    form: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = (
+        OutputFormat.TABLE
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Print what a data team needs of a stack: topics, tables, buckets, endpoints."""
+    from esteira import operations
+
+    found = operations.outputs(stack, console)
+    form = OutputFormat.JSON if as_json else form
+    if form is OutputFormat.JSON:
+        _print_json(found)
+    elif form is OutputFormat.YAML:
+        import yaml
+
+        sys.stdout.write(yaml.safe_dump(found, sort_keys=True))
+    elif form is OutputFormat.ENV:
+        sys.stdout.writelines(
+            f"{name}={value}\n" for name, value in operations.environment_of(found).items()
+        )
+    else:
+        table = Table("output", "value", box=None)
+        for name, value in operations.flattened(found).items():
+            table.add_row(name, escape(str(value)))
+        Console().print(table)
+
+
+@app.command()
+def export(stack: StackName) -> None:
+    """Print Pulumi's own export of a stack, as JSON."""
+    from esteira import operations
+
+    _print_json(operations.export(stack, console))
+
+
+@app.command()
+def demo(as_json: AsJson = False) -> None:
+    """Bring the platform up on this machine and run the whole loop on real flights."""
+    from esteira.demo import run
+
+    report = run(console)
+    if as_json:
+        _print_json(report)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what was found on this machine, what is missing, and how to mend it."""
+    from esteira.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.good else "[red]✗[/]"
+            console.print(f"{mark} [bold]{finding.subject}[/]: {escape(finding.found)}")
+            if finding.mend:
+                console.print(f"  [dim]{escape(finding.mend)}[/]")
+    if not all(finding.good or finding.optional for finding in findings):
+        raise typer.Exit(1)
+
+
+@local_app.command("start")
+def local_start(as_json: AsJson = False) -> None:
+    """Bring the local cloud up and wait until every service answers."""
+    from esteira import local
+
+    with console.status("starting the local cloud") as status:
+        endpoints = local.start(status.update)
+    _result({"ports": endpoints.ports}, as_json, "the local cloud is up; `esteira local status`")
+
+
+@local_app.command("stop")
+def local_stop(as_json: AsJson = False) -> None:
+    """End the local cloud and every process that it started. Its state stays."""
+    from esteira import local
+    from localcloud import daemon
+
+    stopped = daemon.stop(local.home())
+    _result({"stopped": stopped}, as_json, "stopped" if stopped else "it was not running")
+
+
+@local_app.command("status")
+def local_status(as_json: AsJson = False) -> None:
+    """Say how each service does. Exits 1 if one does not answer."""
+    import msgspec
+
+    from esteira import local
+    from localcloud import daemon
+
+    status = daemon.status(local.home())
+    if as_json:
+        _print_json(msgspec.to_builtins(status))
+    else:
+        state = f"running, pid {status.pid}" if status.running else "not running"
+        console.print(f"local cloud at {status.home}: {state}", highlight=False)
+        for service in status.services:
+            mark = "[green]✓[/]" if service.answers else "[red]✗[/]"
+            console.print(f"  {mark} {service.name:<17} {service.address}", highlight=False)
+    if not status.healthy:
+        raise typer.Exit(1)
+
+
+@local_app.command("logs")
+def local_logs(
+    service: Annotated[
+        str | None, typer.Argument(help="A service or a workload; all are listed without one.")
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines.")] = 40,
+) -> None:
+    """Print the end of a service's or a workload's log."""
+    from esteira import local
+
+    folder = local.home().logs
+    files = {str(file.relative_to(folder).with_suffix("")): file for file in folder.rglob("*.log")}
+    if service is None:
+        for name in sorted(files):
+            print(name)  # noqa: T201
+        return
+    if service not in files:
+        _fail(f"no log of {service!r}; there are: {', '.join(sorted(files)) or 'none yet'}")
+    tail = files[service].read_text(errors="replace").splitlines()[-lines:]
+    sys.stdout.writelines(f"{line}\n" for line in tail)
+
+
+@local_app.command("env")
+def local_env() -> None:
+    """Print shell exports that point any Google client here: `eval "$(esteira local env)"`."""
+    from esteira import local
+
+    print(local.shell_exports(local.home().reserve()))  # noqa: T201
+
+
+def _result(document: dict[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        _print_json(document)
+    else:
+        console.print(escape(text), highlight=False)
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+
+
+def _fail(message: str) -> NoReturn:
+    console.print(f"[red]error[/] {escape(message)}", highlight=False)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """The entry point. An error that a person can mend is one message, not a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.print("[yellow]interrupted[/]; run it again to go on")
+        sys.exit(130)
+    except Exception as error:
+        if not _mendable(error):
+            raise
+        console.print(f"[red]error[/] {escape(str(error))}", highlight=False)
+        sys.exit(1)
+
+
+def _mendable(error: Exception) -> bool:
+    """Errors of our own say what to do; anything else is a fault, and its traceback is wanted."""
+    packages = ("esteira", "stacks", "workloads", "localcloud")
+    return type(error).__module__.split(".")[0] in packages
+
+
+if __name__ == "__main__":
+    main()

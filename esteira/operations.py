@@ -1,0 +1,110 @@
+"""Operations on stacks as a person runs them: with progress, and with what to do when they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from esteira.engine.progress import OperationProgress
+from esteira.engine.stack import Changes, EngineFailed, Stack, opened
+
+
+def up(name: str, console: Console) -> Changes:
+    """Create and update resources."""
+    return _operate(name, console, "up", lambda stack, show: stack.up(show))
+
+
+def refresh(name: str, console: Console) -> Changes:
+    """Bring the state in line with what is there."""
+    return _operate(name, console, "refresh", lambda stack, show: stack.refresh(show))
+
+
+def destroy(name: str, console: Console) -> Changes:
+    """Delete every resource."""
+    return _operate(name, console, "destroy", lambda stack, show: stack.destroy(show))
+
+
+def preview(name: str, console: Console, *, offline: bool) -> Changes:
+    """What `up` would do, each change on a line."""
+    return _operate(
+        name, console, "preview", lambda stack, show: stack.preview(show), offline=offline
+    )
+
+
+def digest(name: str, console: Console, *, offline: bool) -> dict[str, Any]:
+    """Pulumi's own preview digest."""
+    with (
+        console.status(f"{name}: preview") as status,
+        opened(name, offline=offline, progress=status.update) as stack,
+    ):
+        return stack.digest()
+
+
+def outputs(name: str, console: Console) -> dict[str, Any]:
+    """The outputs of a stack; secret ones are hidden."""
+    with (
+        console.status(f"{name}: outputs") as status,
+        opened(name, progress=status.update) as stack,
+    ):
+        return stack.outputs()
+
+
+def export(name: str, console: Console) -> dict[str, Any]:
+    """Pulumi's own stack export."""
+    with (
+        console.status(f"{name}: export") as status,
+        opened(name, progress=status.update) as stack,
+    ):
+        return stack.export()
+
+
+def flattened(document: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested outputs as one level, `a.b.c` to a plain value."""
+    if isinstance(document, dict):
+        flat: dict[str, Any] = {}
+        for key, value in document.items():
+            flat |= flattened(value, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    if isinstance(document, list):
+        return flattened(dict(enumerate(document)), prefix)
+    return {prefix: document}
+
+
+def environment_of(document: Any) -> dict[str, str]:
+    """Outputs as variables for a shell: `ESTEIRA_A_B_C='value'`."""
+    import shlex
+
+    return {
+        "ESTEIRA_" + "".join(c if c.isalnum() else "_" for c in name).upper(): shlex.quote(
+            "" if value is None else str(value)
+        )
+        for name, value in flattened(document).items()
+    }
+
+
+def _operate(
+    name: str,
+    console: Console,
+    title: str,
+    operation: Callable[[Stack, OperationProgress], Changes],
+    *,
+    offline: bool = False,
+) -> Changes:
+    with console.status(f"{name}: {title}") as status:
+        opening = opened(name, offline=offline, progress=lambda line: status.update(escape(line)))
+        stack = opening.__enter__()
+    try:
+        with OperationProgress(console, f"{name}: {title}", verbose=True) as show:
+            try:
+                return operation(stack, show)
+            except EngineFailed as error:
+                if show.errors:
+                    # Each was shown when it came; the engine's closing text only repeats them.
+                    count = len(show.errors)
+                    raise EngineFailed(f"{name}: {title} failed with {count} error(s)") from error
+                raise
+    finally:
+        opening.__exit__(None, None, None)
