@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from esteira.paths import BIN, ROOT, STATE
+from esteira.paths import BIN, ROOT, TOOLS
 
 VERSION: Final = "3.250.0"
 """The engine that is installed or built: the newest whose Go modules are published."""
@@ -185,7 +185,7 @@ def _official(progress: Progress) -> str:
         script = answer.read()
     progress(f"running Pulumi's installer for version {VERSION}")
     subprocess.run(
-        ["sh", "-s", "--", "--version", VERSION, "--install-root", str(STATE), "--no-edit-path"],
+        ["sh", "-s", "--", "--version", VERSION, "--install-root", str(TOOLS), "--no-edit-path"],
         input=script.decode(),
         capture_output=True,
         text=True,
