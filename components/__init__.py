@@ -1,0 +1,1 @@
+"""Reusable component resources, one noun a file. They know no stack and no product."""

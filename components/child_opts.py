@@ -1,0 +1,33 @@
+"""The options that every child of a component shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+
+def child_opts(
+    parent: pulumi.Resource,
+    *,
+    protect: bool | None = None,
+    depends_on: pulumi.Input[Sequence[pulumi.Input[pulumi.Resource]]] | None = None,
+    ignore_changes: list[str] | None = None,
+    delete_before_replace: bool | None = None,
+) -> pulumi.ResourceOptions:
+    """Options for a child: its parent, from which it inherits the provider, and so its labels.
+
+    Args:
+        parent: The component.
+        protect: Refuse to delete the child until this is lifted.
+        depends_on: What must exist before, beyond what the child's own inputs say.
+        ignore_changes: Properties that something other than Pulumi changes.
+        delete_before_replace: The child has a fixed name, so old and new cannot stand side by side.
+    """
+    return pulumi.ResourceOptions(
+        parent=parent,
+        protect=protect,
+        depends_on=depends_on,
+        ignore_changes=ignore_changes,
+        delete_before_replace=delete_before_replace,
+    )

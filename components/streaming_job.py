@@ -1,0 +1,81 @@
+"""A Dataflow job that never ends, launched from a flex template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components import checks
+from components.child_opts import child_opts
+from components.flex_template import FlexTemplate
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingJobArgs:
+    """What a streaming job needs.
+
+    Raises:
+        InvalidArgs: at construction, when a parameter is not what the template takes.
+    """
+
+    template: FlexTemplate
+    parameters: Mapping[str, pulumi.Input[str]]
+    """The pipeline's own options. Dataflow's options have arguments of their own below."""
+    location: str
+    service_account: pulumi.Input[str]
+    """E-mail of the identity that workers run as."""
+    temporary: pulumi.Input[str]
+    """`gs://...` folder for what can be forgotten."""
+    staging: pulumi.Input[str]
+    """`gs://...` folder for what the job reads again for as long as it runs."""
+    machine_type: str = "n1-standard-2"
+    max_workers: int = 3
+    subnetwork: pulumi.Input[str] | None = None
+    """`regions/<region>/subnetworks/<name>`; workers have no public address in any case."""
+    kms_key: pulumi.Input[str] | None = None
+    drain: bool = True
+    """Whether deletion first finishes what was pulled; otherwise the job is cancelled, and what it
+    had not written is delivered again."""
+
+    def __post_init__(self) -> None:
+        if not self.template.streaming:
+            raise checks.InvalidArgs("StreamingJob", "template", "batch", "a streaming template")
+        checks.between("StreamingJob", "max_workers", self.max_workers, 1, 1000)
+        self.template.check(self.parameters)
+
+
+class StreamingJob(pulumi.ComponentResource):
+    """Job `<name>`. A new image or parameter updates it in place, keeping its state."""
+
+    job: gcp.dataflow.FlexTemplateJob
+
+    def __init__(
+        self, name: str, *, args: StreamingJobArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        checks.matches("StreamingJob", "name", name, checks.SERVICE)
+        super().__init__("esteira:streaming_job:StreamingJob", name, {}, opts)
+        self.job = gcp.dataflow.FlexTemplateJob(
+            name,
+            name=name,
+            container_spec_gcs_path=args.template.location,
+            region=args.location,
+            parameters=dict(args.parameters),
+            # The path of the specification never changes; the digest here is what makes a new
+            # image an update of the job.
+            sdk_container_image=args.template.image,
+            service_account_email=args.service_account,
+            temp_location=args.temporary,
+            staging_location=args.staging,
+            machine_type=args.machine_type,
+            max_workers=args.max_workers,
+            enable_streaming_engine=True,
+            ip_configuration="WORKER_IP_PRIVATE",
+            subnetwork=args.subnetwork,
+            kms_key_name=args.kms_key,
+            on_delete="drain" if args.drain else "cancel",
+            opts=child_opts(self, depends_on=[args.template.specification]),
+        )
+        self.register_outputs({"job_id": self.job.job_id})

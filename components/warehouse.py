@@ -1,0 +1,205 @@
+"""The BigQuery datasets of one product, with their tables and views.
+
+It is told schemas and knows no contract. Tables are the API's own: a dropped column is refused by
+BigQuery, so a change that is no addition is a new version of the contract and a new table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components import checks
+from components.child_opts import child_opts
+
+DAY_MS: Final = 86_400_000
+PARTITIONS: Final = ("HOUR", "DAY", "MONTH", "YEAR")
+CLUSTERINGS: Final = 4
+"""BigQuery clusters a table by at most four columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table, or one view when `query` is given.
+
+    Raises:
+        InvalidArgs: at construction, when BigQuery would refuse it.
+    """
+
+    name: str
+    description: str
+    schema: Sequence[Mapping[str, Any]] = ()
+    """Columns as BigQuery's API writes them: `name`, `type`, `mode`, `description`."""
+    partition_by: str | None = None
+    """The column that says when; queries that name a span then read only that span."""
+    partition_unit: str = "DAY"
+    cluster_by: Sequence[str] = ()
+    """Up to four columns that queries filter on, most selective first."""
+    retention_days: int | None = None
+    """Partitions older than this, by the value of `partition_by`, are deleted; kept when not given.
+    Mind replays: history that is loaded today is as old as its events are."""
+    query: str | None = None
+    """GoogleSQL of a view; `{project}` and `{dataset}` stand for where the view is."""
+
+    def __post_init__(self) -> None:
+        who = f"Warehouse table {self.name!r}"
+        checks.matches(who, "name", self.name, checks.TABLE)
+        if (self.query is None) == (not self.schema):
+            raise checks.InvalidArgs(
+                who, "query", self.query, "exactly one of `schema` (a table) and `query` (a view)"
+            )
+        columns = [column["name"] for column in self.schema]
+        wanted = [*self.cluster_by, *([self.partition_by] if self.partition_by else [])]
+        for column in wanted:
+            if column not in columns:
+                raise checks.InvalidArgs(
+                    who, "partition_by, cluster_by", column, f"a column: {', '.join(columns)}"
+                )
+        if len(self.cluster_by) > CLUSTERINGS:
+            raise checks.InvalidArgs(who, "cluster_by", self.cluster_by, "at most four columns")
+        checks.one_of(who, "partition_unit", self.partition_unit, PARTITIONS)
+        checks.between(who, "retention_days", self.retention_days, 1, 36_500, "days")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One dataset with its tables.
+
+    Raises:
+        InvalidArgs: at construction, when its name or a table's name does not fit.
+    """
+
+    name: str
+    description: str
+    tables: Sequence[Table] = ()
+
+    def __post_init__(self) -> None:
+        who = f"Warehouse dataset {self.name!r}"
+        checks.matches(who, "name", self.name, checks.DATASET)
+        names = [table.name for table in self.tables]
+        if len(set(names)) != len(names):
+            raise checks.InvalidArgs(who, "tables", names, "each name once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarehouseArgs:
+    """What a warehouse needs.
+
+    Raises:
+        InvalidArgs: at construction, when there is no dataset.
+    """
+
+    datasets: Mapping[str, Dataset]
+    """By role: `raw`, `features`, `predictions`."""
+    project: str
+    """The project, as views have to name it."""
+    location: str
+    kms_key: pulumi.Input[str] | None = None
+    """Key that encrypts the tables; Google's own when not given."""
+    deletion_protection: bool = True
+    """Whether BigQuery tables refuse to be dropped by a change of the program."""
+    force_destroy: bool = False
+    """Whether destroying the stack deletes datasets that hold tables made by others."""
+    protect: bool = False
+    """Whether the datasets refuse to be deleted by a change of the program."""
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise checks.InvalidArgs("Warehouse", "datasets", {}, "at least one dataset")
+
+
+class Warehouse(pulumi.ComponentResource):
+    """Datasets by role, tables and views by role and name."""
+
+    datasets: dict[str, gcp.bigquery.Dataset]
+    tables: dict[str, dict[str, gcp.bigquery.Table]]
+
+    def __init__(
+        self, name: str, *, args: WarehouseArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("esteira:warehouse:Warehouse", name, {}, opts)
+        self._args = args
+        self.datasets = {
+            role: self._dataset(f"{name}-{role}", dataset)
+            for role, dataset in args.datasets.items()
+        }
+        self.tables = {}
+        for role, dataset in args.datasets.items():
+            made: dict[str, gcp.bigquery.Table] = {}
+            for table in sorted(dataset.tables, key=lambda one: one.query is not None):
+                made[table.name] = self._table(f"{name}-{role}-{table.name}", role, table, made)
+            self.tables[role] = made
+        self.register_outputs({role: one.dataset_id for role, one in self.datasets.items()})
+
+    def table_id(self, role: str, table: str) -> str:
+        """`project.dataset.table`, as queries name it.
+
+        Raises:
+            KeyError: there is no such role or table.
+        """
+        dataset = self._args.datasets[role]
+        _ = self.tables[role][table]
+        return f"{self._args.project}.{dataset.name}.{table}"
+
+    def _dataset(self, name: str, dataset: Dataset) -> gcp.bigquery.Dataset:
+        args = self._args
+        return gcp.bigquery.Dataset(
+            name,
+            dataset_id=dataset.name,
+            friendly_name=dataset.name,
+            description=dataset.description,
+            location=args.location,
+            max_time_travel_hours="168",
+            default_encryption_configuration=None
+            if args.kms_key is None
+            else gcp.bigquery.DatasetDefaultEncryptionConfigurationArgs(kms_key_name=args.kms_key),
+            delete_contents_on_destroy=args.force_destroy,
+            opts=child_opts(self, protect=args.protect),
+        )
+
+    def _table(
+        self, name: str, role: str, table: Table, made: Mapping[str, gcp.bigquery.Table]
+    ) -> gcp.bigquery.Table:
+        args = self._args
+        dataset = args.datasets[role]
+        if table.query is not None:
+            query = table.query.replace("{project}", args.project).replace(
+                "{dataset}", dataset.name
+            )
+            return gcp.bigquery.Table(
+                name,
+                dataset_id=self.datasets[role].dataset_id,
+                table_id=table.name,
+                description=table.description,
+                view=gcp.bigquery.TableViewArgs(query=query, use_legacy_sql=False),
+                # A view holds nothing, and has to follow the tables it reads.
+                deletion_protection=False,
+                opts=child_opts(self, depends_on=list(made.values())),
+            )
+        return gcp.bigquery.Table(
+            name,
+            dataset_id=self.datasets[role].dataset_id,
+            table_id=table.name,
+            description=table.description,
+            schema=json.dumps([dict(column) for column in table.schema]),
+            time_partitioning=None
+            if table.partition_by is None
+            else gcp.bigquery.TableTimePartitioningArgs(
+                type=table.partition_unit,
+                field=table.partition_by,
+                expiration_ms=None
+                if table.retention_days is None
+                else table.retention_days * DAY_MS,
+            ),
+            clusterings=list(table.cluster_by) or None,
+            encryption_configuration=None
+            if args.kms_key is None
+            else gcp.bigquery.TableEncryptionConfigurationArgs(kms_key_name=args.kms_key),
+            deletion_protection=args.deletion_protection,
+            opts=child_opts(self, protect=args.protect),
+        )
