@@ -56,6 +56,14 @@ Pressure = Annotated[float, Meta(ge=850, le=1100, description="Pressure at sea l
 Visibility = Annotated[float, Meta(ge=0, le=100, description="Visibility, miles")]
 
 
+def _late_share(of: str) -> Meta:
+    return Meta(ge=0, le=1, description=f"Share of late arrivals (over 15 minutes) among {of}")
+
+
+def _mean_delay(of: str) -> Meta:
+    return Meta(ge=-180, le=2880, description=f"Mean arrival delay, minutes, of {of}")
+
+
 class Flight(Contract, frozen=True):
     """A flight as it is known two hours before its scheduled departure."""
 
@@ -148,7 +156,11 @@ class Aircraft(Contract, frozen=True):
 
 
 class DelayQuestion(Contract, frozen=True):
-    """One row that the endpoint is asked about: all that is known two hours before departure."""
+    """One row that the endpoint is asked about: all that is known two hours before departure.
+
+    The day of the year is left out on purpose: a model trained on one winter learns its storms by
+    heart (log loss on 21-31 March 0.455 without it, 0.465 with it, schedule features only).
+    """
 
     NAME: ClassVar[str] = "delay_question"
     PLURAL: ClassVar[str] = "delay_questions"
@@ -162,7 +174,6 @@ class DelayQuestion(Contract, frozen=True):
         int, Meta(ge=0, le=1439, description="Scheduled departure, minutes after local midnight")
     ]
     weekday: Annotated[int, Meta(ge=1, le=7, description="Day of the week, Sunday is 1")]
-    day_of_year: Annotated[int, Meta(ge=1, le=366, description="Day of the year")]
     scheduled_arrival_minute: ArrivalMinute
     aircraft_year: (
         Annotated[int, Meta(ge=1930, le=2100, description="Year the aircraft was built")] | None
@@ -177,3 +188,40 @@ class DelayQuestion(Contract, frozen=True):
     precipitation: Precipitation | None = None
     pressure: Pressure | None = None
     visibility: Visibility | None = None
+    airports_late_3h: (
+        Annotated[float, _late_share("all flights out of New York that landed in the last 3 hours")]
+        | None
+    ) = None
+    origin_delay_3h: (
+        Annotated[float, _mean_delay("flights from this origin that landed in the last 3 hours")]
+        | None
+    ) = None
+    origin_late_8h: (
+        Annotated[float, _late_share("flights from this origin that landed in the last 8 hours")]
+        | None
+    ) = None
+    destination_late_8h: (
+        Annotated[float, _late_share("flights to this destination that landed in the last 8 hours")]
+        | None
+    ) = None
+    destination_delay_24h: (
+        Annotated[
+            float, _mean_delay("flights to this destination that landed in the last 24 hours")
+        ]
+        | None
+    ) = None
+    carrier_late_8h: (
+        Annotated[
+            float,
+            _late_share("this airline's flights from this origin that landed in the last 8 hours"),
+        ]
+        | None
+    ) = None
+    carrier_late_7d: (
+        Annotated[float, _late_share("this airline's flights that landed in the last 7 days")]
+        | None
+    ) = None
+    aircraft_late_24h: (
+        Annotated[float, _late_share("this aircraft's flights that landed in the last 24 hours")]
+        | None
+    ) = None

@@ -1,0 +1,1 @@
+"""Features: one GoogleSQL query a product, frozen into snapshots and guarded against leaks."""

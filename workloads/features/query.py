@@ -1,0 +1,136 @@
+"""The feature query of a product, over its raw tables or over what was known at one moment.
+
+The text names each source in braces, `{flights}`. In a run they become the raw tables. For the leak
+guard they become the raw tables cut off at a moment, which no query can get around: a query that
+named a raw table itself is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from workloads import gcp
+from workloads.product import Product
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_COMMENT: Final = re.compile(r"--[^\n]*")
+
+
+class InvalidFeatureQuery(ValueError):
+    """A feature query that cannot be run, or yields other columns than the product declares."""
+
+
+@dataclass(frozen=True)
+class FeatureQuery:
+    """The feature query of one product in one project."""
+
+    product: Product
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a row holds: entity, event time, the fields of the request, the label."""
+        features = self.product.features
+        request = features.request.__struct_fields__
+        ours = (features.entity, features.event_time, *request, self.product.label.column)
+        return tuple(dict.fromkeys(ours))
+
+    def text(self, *, known_at: datetime | None = None) -> str:
+        """The query, ready to run with the parameters `@start` and `@end`.
+
+        Args:
+            known_at: hide every source row that happened after this instant.
+
+        Raises:
+            InvalidFeatureQuery: the text names an unknown source, or a raw table directly.
+        """
+        sql = _COMMENT.sub("", self.product.features.sql.read_text())
+        if f"{self.product.id}_raw" in sql:
+            raise InvalidFeatureQuery(
+                f"{self.product.features.sql} names the dataset {self.product.id}_raw; name the "
+                f"source in braces, e.g. {{{self.product.sources[0].contract.PLURAL}}}, so that "
+                "the leak guard can cut it off"
+            )
+        sources = {one.contract.PLURAL: one.contract for one in self.product.sources}
+
+        def relation(match: re.Match[str]) -> str:
+            contract = sources.get(match[1])
+            if contract is None:
+                raise InvalidFeatureQuery(
+                    f"{self.product.features.sql} names {{{match[1]}}}; allowed: "
+                    + ", ".join(f"{{{name}}}" for name in sources)
+                )
+            table = f"`{gcp.project()}.{self.product.id}_raw.{match[1]}`"
+            if known_at is None:
+                return table
+            instant = known_at.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")
+            return f"(SELECT * FROM {table} WHERE {contract.EVENT_TIME} <= TIMESTAMP '{instant}')"
+
+        return _PLACEHOLDER.sub(relation, sql)
+
+    def run(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        known_at: datetime | None = None,
+        shard: tuple[int, int] | None = None,
+    ) -> pa.Table:
+        """The rows whose event time lies in [start, end), ordered by event time and entity.
+
+        Args:
+            start, end: instants with a time zone.
+            known_at: hide every source row that happened after this instant.
+            shard: `(index, count)`; only the entities that fall to this shard.
+
+        Raises:
+            InvalidFeatureQuery: the range is empty or naive, or the query yields other columns
+                than the product declares.
+        """
+        if start.tzinfo is None or end.tzinfo is None or start >= end:
+            raise InvalidFeatureQuery(
+                f"start is {start.isoformat()} and end is {end.isoformat()}; allowed: two instants "
+                "with a time zone, start before end"
+            )
+        from google.cloud import bigquery
+
+        parameters = [
+            bigquery.ScalarQueryParameter("start", "TIMESTAMP", start.astimezone(UTC)),
+            bigquery.ScalarQueryParameter("end", "TIMESTAMP", end.astimezone(UTC)),
+        ]
+        features = self.product.features
+        sql = f"SELECT {', '.join(self.columns)} FROM (\n{self.text(known_at=known_at)}\n)"
+        if shard is not None:
+            index, count = shard
+            # FARM_FINGERPRINT is negative for half of all entities; MOD keeps the sign.
+            sql += f"\nWHERE ABS(MOD(FARM_FINGERPRINT({features.entity}), @shards)) = @shard"
+            parameters += [
+                bigquery.ScalarQueryParameter("shards", "INT64", count),
+                bigquery.ScalarQueryParameter("shard", "INT64", index),
+            ]
+        sql += f"\nORDER BY {features.event_time}, {features.entity}"
+        job = gcp.bigquery_client().query(
+            sql,
+            job_config=bigquery.QueryJobConfig(
+                query_parameters=parameters,
+                labels={"product": self.product.name, "workload": "features"},
+            ),
+        )
+        return _table(job.result(), self.columns)
+
+
+def _table(rows: Any, columns: tuple[str, ...]) -> pa.Table:
+    # Arrow over the Storage Read API: 80,000 rows in under a second, against ten as JSON.
+    table = rows.to_arrow(bqstorage_client=gcp.bigquery_read_client())
+    return table.select(list(columns)).combine_chunks()
+
+
+def day(date: datetime) -> tuple[datetime, datetime]:
+    """The first instant of a day and of the next, in the zone of `date`."""
+    start = date.replace(hour=0, minute=0, second=0, microsecond=0)
+    return start, (start + timedelta(days=1))
