@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -55,7 +56,8 @@ Handler = Callable[[Request], Awaitable[dict[str, Any] | Response]]
 class Service(Protocol):
     """One API of the local cloud.
 
-    A service may also have `routes: list[BaseRoute]`, which are asked before the documents.
+    A service may also have `routes: list[BaseRoute]`, which are asked before the documents, and
+    `raw_methods: set[str]`, methods whose body is any bytes and reaches the handler unread.
     """
 
     @property
@@ -90,8 +92,13 @@ def build_app(services: Sequence[Service]) -> Starlette:
                 started.append(service)
             yield
         finally:
-            for service in reversed(started):
-                await service.stop()
+            # Together, because the supervisor gives the process 3 seconds for all of them.
+            ended = await asyncio.gather(
+                *(service.stop() for service in started), return_exceptions=True
+            )
+            for error in ended:
+                if isinstance(error, BaseException):
+                    log.error("a service did not stop cleanly", exc_info=error)
 
     extra: list[BaseRoute] = [
         route for service in services for route in getattr(service, "routes", ())
@@ -113,6 +120,9 @@ async def _healthz(request: HttpRequest) -> Response:
 class _Dispatcher:
     def __init__(self, services: Sequence[Service]) -> None:
         self._services = services
+        self._raw = frozenset(
+            method for service in services for method in getattr(service, "raw_methods", ())
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         response = await self._answer(HttpRequest(scope, receive))
@@ -138,7 +148,7 @@ class _Dispatcher:
         query = api.validate_query(method_id, http.query_params.multi_items())
         raw = await _read(http)
         body: Any = None
-        if method.request == _HTTP_BODY:
+        if method.request == _HTTP_BODY or method_id in self._raw:
             pass
         elif method.request is not None:
             body = api.validate_body(method.request, decode_json(raw) if raw.strip() else {})
