@@ -1,0 +1,168 @@
+"""Google's own clients, pointed at the services of one local cloud.
+
+Each is built when first used: their imports cost a second each, and validating needs none of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import httpx
+
+from localcloud.home import Home
+from localcloud.provider.errors import ServiceError
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
+    from google.pubsub_v1 import PublisherClient, SchemaServiceClient, SubscriberClient
+
+TIMEOUT: Final = 60.0
+"""Seconds for one call to a service of the local cloud."""
+
+_PROJECT: Final = "unset"
+"""Clients insist on a project; every call here names its own."""
+
+
+class Clients:
+    """Clients for one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    @functools.cached_property
+    def publisher(self) -> PublisherClient:
+        """Topics."""
+        from google.pubsub_v1 import PublisherClient
+        from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
+        return PublisherClient(transport=PublisherGrpcTransport(channel=self._pubsub))
+
+    @functools.cached_property
+    def subscriber(self) -> SubscriberClient:
+        """Subscriptions."""
+        from google.pubsub_v1 import SubscriberClient
+        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+        return SubscriberClient(transport=SubscriberGrpcTransport(channel=self._pubsub))
+
+    @functools.cached_property
+    def schemas(self) -> SchemaServiceClient:
+        """Schemas of topics."""
+        from google.pubsub_v1 import SchemaServiceClient
+        from google.pubsub_v1.services.schema_service.transports import SchemaServiceGrpcTransport
+
+        return SchemaServiceClient(transport=SchemaServiceGrpcTransport(channel=self._pubsub))
+
+    @functools.cached_property
+    def _pubsub(self) -> grpc.Channel:
+        return grpc.insecure_channel(self.home.endpoints().address("pubsub"))
+
+    @functools.cached_property
+    def storage(self) -> storage.Client:
+        """Buckets and objects."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        return storage.Client(
+            project=_PROJECT,
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": self.home.endpoints().url("storage")},
+        )
+
+    @functools.cached_property
+    def bigquery(self) -> bigquery.Client:
+        """Datasets, tables and routines."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import bigquery
+
+        return bigquery.Client(
+            project=_PROJECT,
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": self.home.endpoints().url("bigquery")},
+        )
+
+    @functools.cached_property
+    def rest(self) -> Rest:
+        """Vertex AI, Cloud Run, Cloud Scheduler and Dataflow."""
+        return Rest(self.home.endpoints().url("rest"))
+
+
+class Rest:
+    """Google's REST APIs as JSON over HTTP."""
+
+    def __init__(self, address: str) -> None:
+        self._http = httpx.Client(base_url=address, timeout=TIMEOUT, trust_env=False)
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """GET; query parameters as given."""
+        return self.call("GET", path, query)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """GET, None where there is nothing."""
+        try:
+            return self.get(path)
+        except ServiceError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """One request.
+
+        Raises:
+            ServiceError: the service answered with an error, or not at all (503).
+        """
+        try:
+            answer = self._http.request(
+                method, path, params=dict(query or {}), json=None if body is None else dict(body)
+            )
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"{method} {self._http.base_url}{path}",
+                503,
+                f"no answer ({error or type(error).__name__}); is the local cloud running? "
+                "See `esteira local status`",
+            ) from error
+        if answer.is_success:
+            return answer.json() if answer.content else {}
+        raise ServiceError(f"{method} {path}", answer.status_code, _reason(answer))
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        error = answer.json()["error"]
+        return f"{answer.status_code} {error.get('status', '')}: {error.get('message', '')}"
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code}: {answer.text[:500]}"
+
+
+@contextmanager
+def worded(what: str) -> Iterator[None]:
+    """Turn any client's error into one that names the resource.
+
+    Raises:
+        ServiceError: what a service answered, with its HTTP status.
+    """
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+
+    try:
+        yield
+    except ServiceError as error:
+        raise ServiceError(what, error.code, error.message) from error
+    except GoogleAPICallError as error:
+        code = int(error.code or 500)
+        raise ServiceError(what, code, f"{code} {error.message}") from error
+    except (RetryError, ConnectionError, grpc.RpcError) as error:
+        raise ServiceError(
+            what, 503, f"the service does not answer ({error}); see `esteira local status`"
+        ) from error
