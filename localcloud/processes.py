@@ -172,6 +172,11 @@ class Workload:
                 _signal_group(process.pid, signal.SIGKILL)
         return await self.wait()
 
+    def interrupt(self) -> None:
+        """End the process as a crash would; what follows is the restart policy's."""
+        if self._process is not None and self._process.returncode is None:
+            _signal_group(self._process.pid, signal.SIGTERM)
+
     def tail(self, lines: int = 20) -> list[str]:
         """The last lines of its log, without the supervisor's own."""
         return [line for line in tail(self.log_file, lines * 2) if not _MARK.match(line)][-lines:]
