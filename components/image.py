@@ -25,6 +25,8 @@ class ImageArgs:
     dockerfile: Path
     context: Path
     """The folder whose files the Dockerfile may copy."""
+    target: str | None = None
+    """The stage of the Dockerfile; its last one when not given."""
     tag: str = "latest"
     """The tag that moves to the newest build. Nothing refers to it."""
     platform: str = "linux/amd64"
@@ -60,6 +62,7 @@ class Image(pulumi.ComponentResource):
                 context=str(args.context),
                 dockerfile=str(args.dockerfile),
                 platform=args.platform,
+                target=args.target,
             ),
             opts=child_opts(self),
         )

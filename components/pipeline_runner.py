@@ -94,15 +94,9 @@ class PipelineRunner(pulumi.ComponentResource):
                         )
                     ],
                 ],
+                # A step submits custom jobs, and retraining submits runs, as this same identity.
+                acts_as_itself=True,
             ),
-            opts=child_opts(self),
-        )
-        gcp.serviceaccount.IAMMember(
-            f"{name}-submit",
-            service_account_id=self.identity.account.name,
-            role="roles/iam.serviceAccountUser",
-            member=self.identity.member,
-            # A step submits custom jobs, and retraining submits runs, as this same identity.
             opts=child_opts(self),
         )
         self.root = pulumi.Output.concat(args.bucket.url, "/", args.root)

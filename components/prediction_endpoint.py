@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 import pulumi_gcp as gcp
 
 from components import checks
 from components.child_opts import child_opts
+
+REQUEST_LOG: Final = tuple(
+    {"name": name, "type": kind, "mode": mode, "description": description}
+    for name, kind, mode, description in (
+        ("endpoint", "STRING", "NULLABLE", "Resource name of the endpoint"),
+        ("deployed_model_id", "STRING", "NULLABLE", "Which deployed model answered"),
+        ("logging_time", "TIMESTAMP", "NULLABLE", "When the request was logged"),
+        ("request_id", "NUMERIC", "NULLABLE", "Number of the request"),
+        ("request_payload", "STRING", "REPEATED", "Instances of the request, JSON each"),
+        ("response_payload", "STRING", "REPEATED", "Predictions of the response, JSON each"),
+    )
+)
+"""The columns that Vertex AI fills, by Google's document on request-response logging."""
 
 
 @dataclass(frozen=True, kw_only=True)

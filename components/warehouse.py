@@ -44,7 +44,7 @@ class Table:
     """Partitions older than this, by the value of `partition_by`, are deleted; kept when not given.
     Mind replays: history that is loaded today is as old as its events are."""
     query: str | None = None
-    """GoogleSQL of a view; `{project}` and `{dataset}` stand for where the view is."""
+    """GoogleSQL of a view, naming tables as `project.dataset.table`."""
 
     def __post_init__(self) -> None:
         who = f"Warehouse table {self.name!r}"
@@ -97,7 +97,7 @@ class WarehouseArgs:
     datasets: Mapping[str, Dataset]
     """By role: `raw`, `features`, `predictions`."""
     project: str
-    """The project, as views have to name it."""
+    """The project, as queries name it."""
     location: str
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts the tables; Google's own when not given."""
@@ -146,6 +146,14 @@ class Warehouse(pulumi.ComponentResource):
         _ = self.tables[role][table]
         return f"{self._args.project}.{dataset.name}.{table}"
 
+    def dataset_id(self, role: str) -> str:
+        """`project.dataset`.
+
+        Raises:
+            KeyError: there is no such role.
+        """
+        return f"{self._args.project}.{self._args.datasets[role].name}"
+
     def _dataset(self, name: str, dataset: Dataset) -> gcp.bigquery.Dataset:
         args = self._args
         return gcp.bigquery.Dataset(
@@ -166,17 +174,13 @@ class Warehouse(pulumi.ComponentResource):
         self, name: str, role: str, table: Table, made: Mapping[str, gcp.bigquery.Table]
     ) -> gcp.bigquery.Table:
         args = self._args
-        dataset = args.datasets[role]
         if table.query is not None:
-            query = table.query.replace("{project}", args.project).replace(
-                "{dataset}", dataset.name
-            )
             return gcp.bigquery.Table(
                 name,
                 dataset_id=self.datasets[role].dataset_id,
                 table_id=table.name,
                 description=table.description,
-                view=gcp.bigquery.TableViewArgs(query=query, use_legacy_sql=False),
+                view=gcp.bigquery.TableViewArgs(query=table.query, use_legacy_sql=False),
                 # A view holds nothing, and has to follow the tables it reads.
                 deletion_protection=False,
                 opts=child_opts(self, depends_on=list(made.values())),

@@ -80,6 +80,8 @@ class WorkloadIdentityArgs:
     description: str
     """What the workload does, in one line."""
     grants: Sequence[Grant] = ()
+    acts_as_itself: bool = False
+    """Whether it may start jobs that run as this same identity."""
 
     def __post_init__(self) -> None:
         who = f"WorkloadIdentity {self.account_id!r}"
@@ -112,6 +114,14 @@ class WorkloadIdentity(pulumi.ComponentResource):
             )
             for grant in args.grants
         }
+        if args.acts_as_itself:
+            self.grants["act-as-itself"] = gcp.serviceaccount.IAMMember(
+                f"{name}-act-as-itself",
+                service_account_id=self.account.name,
+                role="roles/iam.serviceAccountUser",
+                member=self.account.member,
+                opts=child_opts(self),
+            )
         self.register_outputs({"email": self.account.email, "member": self.account.member})
 
     @property

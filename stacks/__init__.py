@@ -1,0 +1,1 @@
+"""The Pulumi program: settings, then layers of components, then outputs."""

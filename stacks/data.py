@@ -1,0 +1,199 @@
+"""The layer that holds one product's data: where it arrives and where it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+
+from components.event_stream import EventStream, EventStreamArgs
+from components.landing_zone import LandingZone, LandingZoneArgs
+from components.prediction_endpoint import REQUEST_LOG
+from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
+from stacks.foundation import Foundation
+from workloads import contracts
+from workloads.ingestion import tables as ingested
+from workloads.product import Product
+
+RAW: Final = "raw"
+FEATURES: Final = "features"
+PREDICTIONS: Final = "predictions"
+ONLINE: Final = "online"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The data of one product."""
+
+    landing: LandingZone
+    streams: dict[str, EventStream]
+    """By contract."""
+    warehouse: Warehouse
+
+
+def lay(product: Product, foundation: Foundation, opts: pulumi.ResourceOptions) -> Data:
+    """Make the topics, buckets and tables that follow from a product's contracts.
+
+    Args:
+        product: The declaration.
+        foundation: What products share.
+        opts: Carry the product's provider.
+    """
+    settings = foundation.settings
+    pubsub = foundation.agents.members["pubsub"]
+    landing = LandingZone(
+        product.name,
+        args=LandingZoneArgs(
+            bucket_prefix=f"{settings.project}-{product.name}",
+            location=settings.location,
+            storage_agent=foundation.agents.members["storage"],
+            kms_key=foundation.kms_key,
+            landing_retention_days=settings.retention.landed_files,
+            work_retention_days=settings.retention.temporary_files,
+            noncurrent_days=settings.retention.noncurrent_objects,
+            force_destroy=settings.security.force_destroy,
+            protect=settings.security.protect,
+        ),
+        opts=opts,
+    )
+    streams = {
+        source.contract.NAME: EventStream(
+            f"{product.name}-{source.contract.PLURAL}",
+            args=EventStreamArgs(
+                avro_schema=contracts.avro_schema(source.contract),
+                pubsub_agent=pubsub,
+                kms_key=foundation.kms_key,
+                retention_days=settings.retention.messages,
+                dead_letter_retention_days=settings.retention.dead_letters,
+                ack_deadline_seconds=settings.streaming.ack_deadline_seconds,
+                minimum_backoff_seconds=settings.streaming.minimum_backoff_seconds,
+            ),
+            opts=opts,
+        )
+        for source in product.streams
+    }
+    warehouse = Warehouse(
+        product.name,
+        args=WarehouseArgs(
+            datasets={
+                RAW: _raw(product, foundation),
+                FEATURES: Dataset(
+                    name=f"{product.id}_features",
+                    description=f"Frozen training snapshots of {product.name}",
+                ),
+                PREDICTIONS: _predictions(product, foundation),
+            },
+            project=settings.project,
+            location=settings.location,
+            kms_key=foundation.kms_key,
+            deletion_protection=settings.security.deletion_protection,
+            force_destroy=settings.security.force_destroy,
+            protect=settings.security.protect,
+        ),
+        opts=opts,
+    )
+    return Data(landing=landing, streams=streams, warehouse=warehouse)
+
+
+def outputs(product: Product, data: Data) -> dict[str, Any]:
+    """The part of the stack's outputs that tells of a product's data."""
+    landing, warehouse = data.landing, data.warehouse
+    return {
+        "streams": {
+            contract: {
+                "topic": stream.topic.id,
+                "avro_schema": stream.schema.id,
+                "subscription": stream.ingestion.id,
+                "dead_letter_topic": stream.dead_letters.topic.id,
+                "dead_letter_subscription": stream.dead_letters.inspection.id,
+            }
+            for contract, stream in data.streams.items()
+        },
+        "buckets": {
+            "landing": landing.landing.url,
+            "models": landing.models.url,
+            "work": landing.work.url,
+        },
+        "tables": {
+            "raw": {
+                table.name: warehouse.table_id(RAW, table.name)
+                for table in ingested.tables(product)
+            },
+            "current": {
+                source.contract.NAME: warehouse.table_id(
+                    RAW, ingested.current_name(source.contract.PLURAL)
+                )
+                for source in product.sources
+            },
+            "features": warehouse.dataset_id(FEATURES),
+            "predictions": {
+                name: warehouse.table_id(PREDICTIONS, name)
+                for name in warehouse.tables[PREDICTIONS]
+            },
+        },
+    }
+
+
+def folders(product: Product, data: Data) -> dict[str, pulumi.Output[str]]:
+    """By contract, the `gs://` folder of the landing bucket that takes its files."""
+    return {
+        source.contract.NAME: pulumi.Output.concat(
+            data.landing.landing.url, "/", source.contract.PLURAL, "/"
+        )
+        for source in product.sources
+    }
+
+
+def _raw(product: Product, foundation: Foundation) -> Dataset:
+    """A table and a view for each contract; tables of dead letters and of what was set aside."""
+    name = ingested.dataset(product)
+    project = foundation.settings.project
+    return Dataset(
+        name=name,
+        description=f"What {product.name} took in, as it came",
+        tables=[
+            *(
+                _table(table, foundation.settings.retention.raw_rows)
+                for table in ingested.tables(product)
+            ),
+            *(
+                Table(
+                    name=ingested.current_name(source.contract.PLURAL),
+                    description=f"{source.contract.PLURAL}, one row for each "
+                    f"{source.contract.IDENTITY}",
+                    query=ingested.current_view(source.contract, f"{project}.{name}"),
+                )
+                for source in product.sources
+            ),
+        ],
+    )
+
+
+def _table(table: ingested.Table, retention_days: int | None) -> Table:
+    return Table(
+        name=table.name,
+        description=table.description,
+        schema=table.columns,
+        partition_by=table.partition,
+        cluster_by=table.cluster,
+        retention_days=retention_days,
+    )
+
+
+def _predictions(product: Product, foundation: Foundation) -> Dataset:
+    retention_days = foundation.settings.retention.prediction_rows
+    return Dataset(
+        name=f"{product.id}_predictions",
+        description=f"What the models of {product.name} answered",
+        tables=[
+            Table(
+                name=ONLINE,
+                description="Requests to the endpoint and its responses, written by Vertex AI",
+                schema=REQUEST_LOG,
+                partition_by="logging_time",
+                cluster_by=("deployed_model_id",),
+                retention_days=retention_days,
+            ),
+        ],
+    )

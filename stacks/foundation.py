@@ -1,0 +1,191 @@
+"""The layer that all products of a stack share: providers, key, network, images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components.enabled_apis import EnabledApis, EnabledApisArgs
+from components.encryption_key import EncryptionKey, EncryptionKeyArgs
+from components.image import Image, ImageArgs
+from components.image_repository import ImageRepository, ImageRepositoryArgs
+from components.private_network import PrivateNetwork, PrivateNetworkArgs
+from components.service_agents import ServiceAgents, ServiceAgentsArgs
+from stacks.settings import Settings
+from workloads.product import Product
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+"""The checkout, the build context of every image."""
+REPOSITORY: Final = "esteira"
+APIS: Final = (
+    "aiplatform",
+    "artifactregistry",
+    "bigquery",
+    "bigquerystorage",
+    "cloudscheduler",
+    "compute",
+    "dataflow",
+    "iam",
+    "pubsub",
+    "run",
+    "storage",
+)
+AGENTS: Final = ("pubsub", "storage")
+"""Service agents that forward messages and notices."""
+ENCRYPTERS: Final = (*AGENTS, "aiplatform", "artifactregistry", "bigquery", "compute", "dataflow")
+"""Service agents that need a customer-managed key; `run` is the last of them below."""
+IMAGES: Final[dict[str, tuple[str, str | None]]] = {
+    "ingestion-streaming": ("ingestion", "streaming"),
+    "ingestion-batch": ("ingestion", "batch"),
+    "ingestion-starter": ("ingestion", "starter"),
+    "training": ("training", None),
+    "serving": ("serving", None),
+}
+"""By name: the folder under workloads/images, and the stage of its Dockerfile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation:
+    """What products build upon."""
+
+    settings: Settings
+    apis: EnabledApis
+    agents: ServiceAgents
+    repository: ImageRepository
+    images: dict[str, pulumi.Output[str]]
+    """References by digest, by image name."""
+    kms_key: pulumi.Output[str] | None
+    subnetwork: pulumi.Output[str] | None
+    """`projects/.../regions/.../subnetworks/...`."""
+
+    def provider(self, product: Product) -> gcp.Provider:
+        """The provider of one product, whose labels every resource of the product gets."""
+        return _provider(
+            product.name,
+            self.settings,
+            labels={
+                "product": product.name,
+                "owner": product.owner,
+                "cost-center": product.cost_center,
+            },
+            after=[self.apis],
+        )
+
+
+def lay(settings: Settings) -> Foundation:
+    """Make what products share.
+
+    Args:
+        settings: Of this stack.
+    """
+    labels = {
+        "product": "platform",
+        "owner": settings.owner,
+        "cost-center": settings.cost_center,
+    }
+    # Switching APIs on needs a provider, and all else needs the APIs: hence one before, one after.
+    apis = EnabledApis(
+        "apis",
+        args=EnabledApisArgs(
+            project=settings.project,
+            apis=[*APIS, *(["cloudkms"] if settings.security.customer_managed_keys else [])],
+        ),
+        opts=pulumi.ResourceOptions(
+            providers=[_provider("bootstrap", settings, labels=labels, after=[])]
+        ),
+    )
+    shared = pulumi.ResourceOptions(
+        providers=[_provider("platform", settings, labels=labels, after=[apis])]
+    )
+    encrypted = settings.security.customer_managed_keys
+    agents = ServiceAgents(
+        "agents",
+        args=ServiceAgentsArgs(
+            project=settings.project, agents=[*ENCRYPTERS, "run"] if encrypted else AGENTS
+        ),
+        opts=shared,
+    )
+    key = _key(settings, agents, shared) if encrypted else None
+    repository = ImageRepository(
+        REPOSITORY,
+        args=ImageRepositoryArgs(
+            project=settings.project,
+            location=settings.location,
+            kms_key=key,
+            protect=settings.security.protect,
+        ),
+        opts=shared,
+    )
+    return Foundation(
+        settings=settings,
+        apis=apis,
+        agents=agents,
+        repository=repository,
+        images=_images(repository, shared),
+        kms_key=key,
+        subnetwork=_subnetwork(settings, shared),
+    )
+
+
+def _provider(
+    name: str, settings: Settings, *, labels: dict[str, str], after: list[pulumi.Resource]
+) -> gcp.Provider:
+    return gcp.Provider(
+        name,
+        project=settings.project,
+        region=settings.location,
+        default_labels={
+            "environment": settings.environment.value,
+            "managed-by": "pulumi",
+            **labels,
+        },
+        opts=pulumi.ResourceOptions(depends_on=after),
+    )
+
+
+def _key(
+    settings: Settings, agents: ServiceAgents, opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    return EncryptionKey(
+        "esteira",
+        args=EncryptionKeyArgs(
+            location=settings.location,
+            encrypters=dict(agents.members),
+            rotation_days=settings.security.key_rotation_days,
+            protect=settings.security.protect,
+        ),
+        opts=opts,
+    ).id
+
+
+def _subnetwork(settings: Settings, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
+    if not settings.network.private:
+        return None
+    network = PrivateNetwork(
+        "esteira",
+        args=PrivateNetworkArgs(region=settings.location, cidr=settings.network.cidr),
+        opts=opts,
+    )
+    return network.subnetwork.id
+
+
+def _images(
+    repository: ImageRepository, opts: pulumi.ResourceOptions
+) -> dict[str, pulumi.Output[str]]:
+    return {
+        name: Image(
+            name,
+            args=ImageArgs(
+                repository=repository.url,
+                dockerfile=ROOT / "workloads" / "images" / folder / "Dockerfile",
+                context=ROOT,
+                target=target,
+            ),
+            opts=opts,
+        ).ref
+        for name, (folder, target) in IMAGES.items()
+    }

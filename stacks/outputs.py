@@ -1,0 +1,195 @@
+"""What a stack tells data teams and the command line: one versioned, typed model.
+
+Exported whole as the output `esteira`, and its most wanted parts flat beside it. Within one version
+fields are only added: `outputs.schema.json` is the committed JSON Schema, and a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA: Final = Path(__file__).with_name("outputs.schema.json")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stream(_Part):
+    """Where events of one contract go."""
+
+    topic: str = Field(description="Publish here: projects/.../topics/...")
+    avro_schema: str = Field(description="What the topic accepts: projects/.../schemas/...")
+    subscription: str = Field(description="What ingestion reads: projects/.../subscriptions/...")
+    dead_letter_topic: str
+    dead_letter_subscription: str = Field(description="Look at undeliverable messages here")
+
+
+class Landing(_Part):
+    """Where files of a product go."""
+
+    folders: dict[str, str] = Field(
+        description="By contract: gs://... folder for newline-delimited JSON, plain or gzipped"
+    )
+    topic: str = Field(description="Gets a message for each file")
+    subscription: str = Field(description="Pushes that message to the starter of batch ingestion")
+
+
+class Buckets(_Part):
+    """The buckets of a product, `gs://...`."""
+
+    landing: str
+    models: str
+    work: str
+
+
+class Tables(_Part):
+    """BigQuery tables of a product, `project.dataset.table`."""
+
+    raw: dict[str, str] = Field(description="By name; may hold a row twice after a failure")
+    current: dict[str, str] = Field(description="By contract: views with one row an event")
+    features: str = Field(description="The dataset of frozen training snapshots, project.dataset")
+    predictions: dict[str, str] = Field(description="`online`: request log; `batch`: predictions")
+
+
+class Ingestion(_Part):
+    """What takes events and files in."""
+
+    streaming_job: str = Field(description="Id of the Dataflow job")
+    stream_template: str = Field(description="gs://... of the flex template")
+    batch_template: str = Field(description="gs://... of the flex template")
+    starter: str = Field(description="URL of the service that launches batch ingestion")
+
+
+class Training(_Part):
+    """Where training pipelines run."""
+
+    pipeline_root: str = Field(description="gs://..., under which each run has a folder")
+    service_account: str = Field(description="E-mail of the identity that steps run as")
+    image: str = Field(description="The steps' image, by digest")
+
+
+class Endpoint(_Part):
+    """The online endpoint. It may hold no model: the release controller deploys and routes."""
+
+    name: str = Field(description="projects/.../locations/.../endpoints/<number>")
+    number: str
+    display_name: str
+    private: bool = Field(description="Whether it is reached only by Private Service Connect")
+    serving_image: str = Field(description="The image that models are deployed with, by digest")
+    service_account: str = Field(description="E-mail of the identity that models serve as")
+
+
+class Batch(_Part):
+    """Batch predictions."""
+
+    job: str = Field(description="Cloud Run job: projects/.../locations/.../jobs/...")
+    schedule: str = Field(description="Cloud Scheduler job of the same name")
+    cron: str
+    time_zone: str
+
+
+class Product(_Part):
+    """All that one ML product has on this stack."""
+
+    name: str
+    title: str
+    owner: str
+    streams: dict[str, Stream] = Field(description="By contract")
+    landing: Landing
+    buckets: Buckets
+    tables: Tables
+    ingestion: Ingestion
+    training: Training
+    endpoint: Endpoint
+    batch: Batch
+    service_accounts: dict[str, str] = Field(description="By role, the e-mail")
+
+
+class Outputs(_Part):
+    """All outputs of one stack."""
+
+    version: Literal[1] = 1
+    environment: str
+    project: str
+    location: str
+    image_repository: str
+    images: dict[str, str] = Field(description="By name, the reference with its digest")
+    products: dict[str, Product]
+
+
+def export(values: Mapping[str, Any]) -> None:
+    """Export the outputs of the stack, whole and flat.
+
+    Args:
+        values: The fields of `Outputs`, any of them not known yet. Held to the model once they are.
+    """
+    document: pulumi.Output[dict[str, Any]] = pulumi.Output.from_input(cast("Any", values)).apply(
+        lambda known: Outputs.model_validate(known).model_dump(mode="json")
+    )
+    pulumi.export("esteira", document)
+    for key in ("environment", "project", "location", "image_repository"):
+        pulumi.export(key, values[key])
+    for name, product in values["products"].items():
+        prefix = name.replace("-", "_")
+        pulumi.export(f"{prefix}_endpoint", product["endpoint"]["name"])
+        pulumi.export(f"{prefix}_landing", product["buckets"]["landing"])
+        pulumi.export(f"{prefix}_batch_job", product["batch"]["job"])
+        pulumi.export(f"{prefix}_pipeline_root", product["training"]["pipeline_root"])
+        for contract, stream in product["streams"].items():
+            pulumi.export(f"{prefix}_{contract}_topic", stream["topic"])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the output `esteira`, as committed."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Outputs.model_json_schema(mode="serialization"),
+    }
+
+
+def incompatibilities(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Why a reader of schema `old` could fail on outputs of schema `new`.
+
+    Args:
+        old, new: two results of `json_schema`. Empty list: every reader still works.
+    """
+    if _version(old) != _version(new):
+        return []
+    before: Mapping[str, Any] = {"Outputs": old, **old.get("$defs", {})}
+    after: Mapping[str, Any] = {"Outputs": new, **new.get("$defs", {})}
+    found: list[str] = []
+    for title, part in before.items():
+        for field, shape in part.get("properties", {}).items():
+            now = after.get(title, {}).get("properties", {}).get(field)
+            if now is None:
+                found.append(f"{title}.{field} was removed")
+            elif _shape(now) != _shape(shape):
+                found.append(f"{title}.{field} was {_shape(shape)}, is {_shape(now)}")
+            elif field in part.get("required", ()) and field not in after[title]["required"]:
+                found.append(f"{title}.{field} was always there, now may be missing")
+    return found
+
+
+def _version(schema: Mapping[str, Any]) -> Any:
+    return schema["properties"]["version"].get("const")
+
+
+def _shape(field: Mapping[str, Any]) -> str:
+    words = {key: field[key] for key in sorted(field) if key not in ("description", "title")}
+    return json.dumps(words, sort_keys=True)
+
+
+def write_schema() -> None:
+    """Write the committed schema anew, after fields were added."""
+    SCHEMA.write_text(json.dumps(json_schema(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    write_schema()
