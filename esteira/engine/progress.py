@@ -57,10 +57,10 @@ class OperationProgress:
         """Take in one event of the engine."""
         if event.resource_pre_event is not None:
             metadata = event.resource_pre_event.metadata
-            self._say(str(metadata.op), metadata.urn)
+            self._say(_kind(metadata.op), metadata.urn)
         elif event.res_outputs_event is not None:
             metadata = event.res_outputs_event.metadata
-            operation = str(metadata.op)
+            operation = _kind(metadata.op)
             self._done[operation] += 1
             if self._verbose and operation not in _SILENT:
                 word, colour = _VERBS.get(operation, (operation, "white"))
@@ -85,6 +85,11 @@ class OperationProgress:
         if severity in ("warning", "error") and text:
             colour = "red" if severity == "error" else "yellow"
             self._console.print(f"  [{colour}]{severity}[/] {escape(text)}", highlight=False)
+
+
+def _kind(operation: object) -> str:
+    """`create` out of a member of the engine's enum, or out of a plain string."""
+    return str(getattr(operation, "value", operation))
 
 
 def _name(urn: str) -> str:

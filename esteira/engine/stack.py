@@ -102,8 +102,10 @@ class Stack:
 
     def digest(self) -> dict[str, Any]:
         """Pulumi's own digest of a preview (`pulumi preview --json`), without machine paths."""
-        with _said():
+        try:
             result = self._stack.preview(json=True, color="never")
+        except automation.CommandError as error:
+            raise EngineFailed(_diagnosed(str(error)) or _what_it_said(str(error))) from error
         return _without_paths(json.loads(result.stdout))
 
     def refresh(self, on_event: OnEvent) -> Changes:
@@ -314,6 +316,17 @@ def _said() -> Iterator[None]:
         yield
     except automation.CommandError as error:
         raise EngineFailed(_what_it_said(str(error))) from error
+
+
+def _diagnosed(message: str) -> str:
+    """The errors in the digest of a preview that failed; empty if it has none."""
+    start, end = message.find("{"), message.rfind("}")
+    try:
+        digest = json.loads(message[start : end + 1])
+    except ValueError:
+        return ""
+    errors = [one["message"] for one in digest.get("diagnostics", []) if one["severity"] == "error"]
+    return "\n".join(error.strip() for error in errors)
 
 
 def _what_it_said(message: str) -> str:
