@@ -10,6 +10,7 @@ Clients are imported when first asked for: a container carries only those that i
 from __future__ import annotations
 
 import os
+import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,13 @@ def project() -> str:
 
 
 def location() -> str:
-    """The region that workloads run in, `us-central1` unless GOOGLE_CLOUD_LOCATION names another."""
+    """The region of the workloads: GOOGLE_CLOUD_LOCATION, else `us-central1`."""
     return os.environ.get("GOOGLE_CLOUD_LOCATION", "us-central1")
+
+
+def emulated(service: str) -> bool:
+    """Whether an emulator answers for a service: `PUBSUB`, `BIGQUERY` or `STORAGE`."""
+    return bool(os.environ.get(f"{service}_EMULATOR_HOST"))
 
 
 def _anonymous() -> Any:
@@ -62,6 +68,38 @@ def bigquery_client() -> bigquery.Client:
     if os.environ.get("BIGQUERY_EMULATOR_HOST"):
         return bigquery.Client(project=project(), credentials=_anonymous(), location=location())
     return bigquery.Client(project=project(), location=location())
+
+
+def point_beam_at_emulators() -> None:
+    """Have Beam's BigQuery sink use the client above where an emulator answers.
+
+    Beam offers no option for it: its wrapper takes a client for tests only.
+    """
+    endpoint = os.environ.get("BIGQUERY_EMULATOR_HOST")
+    if not endpoint:
+        return
+    import httplib2
+    from apache_beam.io.gcp.bigquery_tools import BigQueryWrapper
+    from apache_beam.io.gcp.internal.clients.bigquery import BigqueryV2
+
+    if getattr(BigQueryWrapper, "_points_at", None) == endpoint:
+        return
+    original = BigQueryWrapper.__init__
+
+    def build(self: Any, client: Any = None, *args: Any, **kwargs: Any) -> None:
+        if client is not None:
+            original(self, client, *args, **kwargs)
+            return
+        rest = BigqueryV2(
+            url=f"{endpoint}/bigquery/v2/", http=httplib2.Http(), get_credentials=False
+        )
+        original(self, rest, *args, **kwargs)
+        self.gcp_bq_client = bigquery_client()
+        # With a client given, Beam numbers its insert ids from 1 in every process.
+        self._row_id_prefix = uuid.uuid4()
+
+    BigQueryWrapper.__init__ = build
+    BigQueryWrapper._points_at = endpoint  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @cache

@@ -60,7 +60,8 @@ class Verdict(NamedTuple):
 def judge(source: Source, message: Message, now: datetime) -> Verdict:
     """Hold a message to the contract of its source, and to its allowed lateness."""
     contract = source.contract
-    message_id, published = _origin(message)
+    message_id = origin_id(message.attributes, message.message_id)
+    published = _published(message)
     try:
         row = contracts.decode(contract, message.data)
         happened = _event_time(contract, row, message.attributes)
@@ -81,17 +82,19 @@ def judge(source: Source, message: Message, now: datetime) -> Verdict:
     return Verdict("row", raw_row(row, message_id, published, now, PUBSUB), identity, happened)
 
 
-def _origin(message: Message) -> tuple[str, datetime]:
-    """The id and the time that count: of a replay, those of the message it stands for."""
-    attributes = message.attributes
-    published = message.publish_time
-    if REPLAY_OF in attributes:
+def origin_id(attributes: Mapping[str, str], message_id: str) -> str:
+    """The id that a message's outcome carries: of a replay, that of the message it stands for."""
+    return attributes.get(REPLAY_OF) or attributes.get(IDEMPOTENCY_KEY) or message_id
+
+
+def _published(message: Message) -> datetime:
+    """The publish time that counts: of a replay, that of the message it stands for."""
+    if REPLAY_OF in message.attributes:
         try:
-            published = _instant(attributes[REPLAY_PUBLISH_TIME])
+            return _instant(message.attributes[REPLAY_PUBLISH_TIME])
         except (KeyError, ValueError):
-            published = message.publish_time
-        return attributes[REPLAY_OF], published
-    return attributes.get(IDEMPOTENCY_KEY) or message.message_id, published
+            return message.publish_time
+    return message.publish_time
 
 
 def _event_time(contract: type[Contract], row: Contract, attributes: Mapping[str, str]) -> datetime:

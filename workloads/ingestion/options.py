@@ -37,7 +37,7 @@ DATA_PROJECT: Final = Option(
     name="data_project",
     label="Project of the data",
     help="Project that holds the product's subscriptions and datasets.",
-    regex="^[a-z0-9:.-]{1,63}$",
+    regex="^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$",
 )
 DATASET: Final = Option(
     name="dataset",
