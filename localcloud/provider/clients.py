@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -17,7 +18,7 @@ from localcloud.home import Home
 from localcloud.provider.errors import ServiceError
 
 if TYPE_CHECKING:
-    from google.cloud import bigquery, storage
+    from google.cloud import storage
     from google.pubsub_v1 import PublisherClient, SchemaServiceClient, SubscriberClient
 
 TIMEOUT: Final = 60.0
@@ -32,6 +33,11 @@ class Clients:
 
     def __init__(self, home: Home) -> None:
         self.home = home
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Where a relative path in a program may start: here, or the checkout of the home."""
+        return (Path.cwd(), *self.home.path.resolve().parents[:2])
 
     @functools.cached_property
     def publisher(self) -> PublisherClient:
@@ -74,16 +80,14 @@ class Clients:
         )
 
     @functools.cached_property
-    def bigquery(self) -> bigquery.Client:
-        """Datasets, tables and routines."""
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud import bigquery
+    def storage_rest(self) -> Rest:
+        """Cloud Storage's JSON API, for what its client hides (notifications, every setting)."""
+        return Rest(self.home.endpoints().url("storage"))
 
-        return bigquery.Client(
-            project=_PROJECT,
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": self.home.endpoints().url("bigquery")},
-        )
+    @functools.cached_property
+    def bigquery(self) -> Rest:
+        """BigQuery's REST API, whose resources have Pulumi's names."""
+        return Rest(self.home.endpoints().url("bigquery") + "/bigquery/v2")
 
     @functools.cached_property
     def rest(self) -> Rest:

@@ -19,7 +19,7 @@ from localcloud.provider.diff import Difference, PropertyChange, changes, same
 from localcloud.provider.drift import drifted, imported, merged
 from localcloud.provider.errors import AlreadyExists, ProviderError, ServiceError
 from localcloud.provider.identity import assigned_id, identity, outputs
-from localcloud.provider.plan import missing_project, planned, whereabouts
+from localcloud.provider.plan import attributed, missing_project, planned, whereabouts
 from localcloud.provider.realise import Realiser, Realisers
 from localcloud.provider.schema import NoSuchResource, Resource, resource
 from localcloud.provider.store import Record, Store
@@ -144,7 +144,7 @@ class Lifecycle:
             and chosen is not None
             and state.get(name) not in (None, chosen)
         ]
-        wanted = planned(known, after, configuration).get("pulumiLabels")
+        wanted = attributed(planned(known, after, configuration), state).get("pulumiLabels")
         labels_ignored = any(path.split(".")[0].split("[")[0] == "labels" for path in ignored)
         if (
             wanted is not None
@@ -202,6 +202,7 @@ class Lifecycle:
         else:
             state, hidden = reveal(dict(olds))
             secrets |= hidden
+            properties = attributed(properties, state)
             made = {name: state[name] for name in known.computed if name in state}
             realiser = self._realiser(token)
             if realiser is not None:
@@ -276,6 +277,9 @@ class Lifecycle:
     ) -> tuple[str, dict[str, Any]]:
         begun = self.store.creation(urn)
         there = realiser.locate(properties)
+        resume = getattr(realiser, "resume", None)
+        if there is None and begun is not None and resume is not None:
+            there = resume(properties)
         if there is not None and begun is not None and begun.identity == place:
             id = realiser.update(there, properties, properties)  # noqa: A001
         elif there is not None:
@@ -352,7 +356,7 @@ class Lifecycle:
         known = self.schema(token)
         before, hidden = reveal(dict(olds))
         plain, secrets = reveal(dict(news))
-        properties = planned(known, plain, configuration)
+        properties = attributed(planned(known, plain, configuration), before)
         computed = {name: before[name] for name in known.computed if name in before}
         made = computed | properties
         if known.package == "kubernetes":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from localcloud.provider.configuration import Configuration
+from localcloud.provider.configuration import ATTRIBUTION, Configuration
 from localcloud.provider.schema import Property, Resource
 from localcloud.provider.values import UNKNOWN
 
@@ -73,6 +73,24 @@ def labels(
         return {"pulumiLabels": UNKNOWN, "effectiveLabels": UNKNOWN}
     merged = {**configuration.labels, **own}
     return {"pulumiLabels": merged, "effectiveLabels": dict(merged)}
+
+
+def attributed(properties: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties without an attribution label that the existing resource does not have.
+
+    pulumi-gcp's `pulumiAttributionLabelAdditionStrategy` is CREATION_ONLY unless told otherwise.
+    """
+    held = state.get("pulumiLabels")
+    if not isinstance(held, Mapping) or not isinstance(properties.get("pulumiLabels"), Mapping):
+        return properties
+    return properties | {
+        name: {
+            key: value
+            for key, value in properties[name].items()
+            if key not in ATTRIBUTION or key in held
+        }
+        for name in ("pulumiLabels", "effectiveLabels")
+    }
 
 
 def missing_project(
