@@ -16,15 +16,21 @@ import pulumi_gcp as gcp
 from components import checks
 from components.child_opts import child_opts
 
-APIS: Final = {
-    "aiplatform": "aiplatform.googleapis.com",
-    "artifactregistry": "artifactregistry.googleapis.com",
-    "dataflow": "dataflow.googleapis.com",
-    "pubsub": "pubsub.googleapis.com",
-    "run": "run.googleapis.com",
+ADDRESSES: Final = {
+    "aiplatform": "gcp-sa-aiplatform",
+    "artifactregistry": "gcp-sa-artifactregistry",
+    "compute": "compute-system",
+    "dataflow": "dataflow-service-producer-prod",
+    "pubsub": "gcp-sa-pubsub",
+    "run": "serverless-robot-prod",
 }
-SPECIAL: Final = ("bigquery", "compute", "storage")
-"""Agents that have an address of another form, each with a way of its own to ask for it."""
+"""The domain of each agent, `service-<number>@<domain>.iam.gserviceaccount.com`, by Google's
+reference of service agents. Put together here, and not read from the made identity, so that a
+preview knows the members that it grants roles to."""
+LOOKED_UP: Final = ("bigquery", "storage")
+"""Agents that are made by looking them up."""
+LASTING: Final = ("compute",)
+"""Agents that exist from the moment their API is on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +43,11 @@ class ServiceAgentsArgs:
 
     project: str
     agents: Sequence[str]
-    """Names out of `APIS` and `SPECIAL`."""
+    """Names out of `ADDRESSES` and `LOOKED_UP`."""
 
     def __post_init__(self) -> None:
         for agent in self.agents:
-            checks.one_of("ServiceAgents", "agents", agent, (*APIS, *SPECIAL))
+            checks.one_of("ServiceAgents", "agents", agent, (*ADDRESSES, *LOOKED_UP))
 
 
 class ServiceAgents(pulumi.ComponentResource):
@@ -55,36 +61,34 @@ class ServiceAgents(pulumi.ComponentResource):
         super().__init__("esteira:service_agents:ServiceAgents", name, {}, opts)
         self._name = name
         self._project = args.project
+        self._invoke = pulumi.InvokeOutputOptions(parent=self)
+        self._number = gcp.organizations.get_project_output(
+            project_id=args.project, opts=self._invoke
+        ).number
         self.members = {agent: self._member(agent) for agent in args.agents}
         self.register_outputs(dict(self.members))
 
     def _member(self, agent: str) -> pulumi.Output[str]:
-        invoke = pulumi.InvokeOutputOptions(parent=self)
-        match agent:
-            case "storage":
-                storage = gcp.storage.get_project_service_account_output(
-                    project=self._project, opts=invoke
-                )
-                return storage.member
-            case "bigquery":
-                bigquery = gcp.bigquery.get_default_service_account_output(
-                    project=self._project, opts=invoke
-                )
-                return bigquery.member
-            case "compute":
-                project = gcp.organizations.get_project_output(
-                    project_id=self._project, opts=invoke
-                )
-                return pulumi.Output.concat(
-                    "serviceAccount:service-",
-                    project.number,
-                    "@compute-system.iam.gserviceaccount.com",
-                )
-            case _:
-                identity = gcp.projects.ServiceIdentity(
-                    f"{self._name}-{agent}",
-                    service=APIS[agent],
-                    project=self._project,
-                    opts=child_opts(self),
-                )
-                return identity.member
+        """The agent as IAM writes it, known once it exists."""
+        if agent == "storage":
+            return gcp.storage.get_project_service_account_output(
+                project=self._project, opts=self._invoke
+            ).member
+        if agent == "bigquery":
+            return gcp.bigquery.get_default_service_account_output(
+                project=self._project, opts=self._invoke
+            ).member
+        ready: list[pulumi.Output[str]] = []
+        if agent not in LASTING:
+            identity = gcp.projects.ServiceIdentity(
+                f"{self._name}-{agent}",
+                service=f"{agent}.googleapis.com",
+                project=self._project,
+                opts=child_opts(self),
+            )
+            ready.append(identity.urn)
+        return pulumi.Output.all(self._number, *ready).apply(
+            lambda known: (
+                f"serviceAccount:service-{known[0]}@{ADDRESSES[agent]}.iam.gserviceaccount.com"
+            )
+        )

@@ -26,6 +26,7 @@ APIS: Final = (
     "artifactregistry",
     "bigquery",
     "bigquerystorage",
+    "cloudresourcemanager",
     "cloudscheduler",
     "compute",
     "dataflow",

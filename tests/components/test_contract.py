@@ -1,0 +1,351 @@
+"""What every component must keep, whichever it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_gcp as gcp
+import pytest
+
+import components
+from components.dead_letters import DeadLetters, DeadLettersArgs
+from components.enabled_apis import EnabledApis, EnabledApisArgs
+from components.encryption_key import EncryptionKey, EncryptionKeyArgs
+from components.event_stream import EventStream, EventStreamArgs
+from components.flex_template import FlexTemplate, FlexTemplateArgs
+from components.image import Image, ImageArgs
+from components.image_repository import ImageRepository, ImageRepositoryArgs
+from components.landing_zone import LandingZone, LandingZoneArgs
+from components.pipeline_runner import PipelineRunner, PipelineRunnerArgs
+from components.prediction_endpoint import PredictionEndpoint, PredictionEndpointArgs
+from components.private_network import PrivateNetwork, PrivateNetworkArgs
+from components.push_service import PushService, PushServiceArgs
+from components.scheduled_job import ScheduledJob, ScheduledJobArgs
+from components.service_agents import ServiceAgents, ServiceAgentsArgs
+from components.streaming_job import StreamingJob, StreamingJobArgs
+from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
+from components.workload_identity import Grant, WorkloadIdentity, WorkloadIdentityArgs
+
+AGENT = "serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"
+KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+IMAGE = "us-central1-docker.pkg.dev/p/r/i@sha256:" + "0" * 64
+COLUMNS = [
+    {"name": "id", "type": "STRING", "mode": "REQUIRED", "description": "Id"},
+    {"name": "at", "type": "TIMESTAMP", "mode": "REQUIRED", "description": "When"},
+]
+METADATA = {
+    "name": "demo",
+    "streaming": True,
+    "parameters": [
+        {"name": "product", "label": "Product", "helpText": "Which", "regexes": ["^[a-z]+$"]}
+    ],
+}
+
+
+def _template(opts: pulumi.ResourceOptions) -> FlexTemplate:
+    return FlexTemplate(
+        "demo-template",
+        args=FlexTemplateArgs(
+            bucket="b", path="templates/stream.json", image=IMAGE, metadata=METADATA
+        ),
+        opts=opts,
+    )
+
+
+def _account(opts: pulumi.ResourceOptions) -> gcp.serviceaccount.Account:
+    return gcp.serviceaccount.Account(
+        "caller",
+        account_id="demo-caller",
+        opts=pulumi.ResourceOptions(provider=_provider(opts)),
+    )
+
+
+def _provider(opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
+    assert isinstance(opts.providers, list)
+    return opts.providers[0]
+
+
+def _runner(opts: pulumi.ResourceOptions) -> PipelineRunner:
+    plain = pulumi.ResourceOptions(provider=_provider(opts))
+    return PipelineRunner(
+        "demo-train",
+        args=PipelineRunnerArgs(
+            project="p",
+            account_id="demo-train",
+            bucket=gcp.storage.Bucket("models", location="us-central1", opts=plain),
+            reads=[gcp.bigquery.Dataset("raw", dataset_id="raw", opts=plain)],
+            writes=[gcp.bigquery.Dataset("features", dataset_id="features", opts=plain)],
+            images=gcp.artifactregistry.Repository(
+                "images", repository_id="images", format="DOCKER", opts=plain
+            ),
+        ),
+        opts=opts,
+    )
+
+
+SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, Path], Any]] = {
+    DeadLetters: lambda opts, _: DeadLetters(
+        "demo-dead-letters", args=DeadLettersArgs(pubsub_agent=AGENT), opts=opts
+    ),
+    EnabledApis: lambda opts, _: EnabledApis(
+        "apis", args=EnabledApisArgs(project="p", apis=["pubsub"]), opts=opts
+    ),
+    EncryptionKey: lambda opts, _: EncryptionKey(
+        "demo",
+        args=EncryptionKeyArgs(location="us-central1", encrypters={"pubsub": AGENT}),
+        opts=opts,
+    ),
+    EventStream: lambda opts, _: EventStream(
+        "demo-events",
+        args=EventStreamArgs(
+            avro_schema={
+                "type": "record",
+                "name": "Event",
+                "fields": [{"name": "id", "type": "string"}],
+            },
+            pubsub_agent=AGENT,
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    FlexTemplate: lambda opts, _: _template(opts),
+    Image: lambda opts, folder: Image(
+        "demo",
+        args=ImageArgs(
+            repository="us-central1-docker.pkg.dev/p/r",
+            dockerfile=folder / "Dockerfile",
+            context=folder,
+        ),
+        opts=opts,
+    ),
+    ImageRepository: lambda opts, _: ImageRepository(
+        "demo", args=ImageRepositoryArgs(project="p", location="us-central1"), opts=opts
+    ),
+    LandingZone: lambda opts, _: LandingZone(
+        "demo",
+        args=LandingZoneArgs(
+            bucket_prefix="p-demo",
+            location="us-central1",
+            storage_agent=AGENT,
+            kms_key=KEY,
+            landing_retention_days=365,
+        ),
+        opts=opts,
+    ),
+    PipelineRunner: lambda opts, _: _runner(opts),
+    PredictionEndpoint: lambda opts, _: PredictionEndpoint(
+        "demo",
+        args=PredictionEndpointArgs(
+            project="p",
+            location="us-central1",
+            description="Demo",
+            request_log="p.predictions.online",
+            private=True,
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    PrivateNetwork: lambda opts, _: PrivateNetwork(
+        "demo", args=PrivateNetworkArgs(region="us-central1"), opts=opts
+    ),
+    PushService: lambda opts, _: PushService(
+        "demo-starter",
+        args=PushServiceArgs(
+            image=IMAGE,
+            location="us-central1",
+            service_account="demo@p.iam.gserviceaccount.com",
+            caller=_account(opts),
+            topic="projects/p/topics/landed",
+            subscription="landed-starter",
+            pubsub_agent=AGENT,
+            environment={"PRODUCT": "demo"},
+            subnetwork="projects/p/regions/us-central1/subnetworks/s",
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    ScheduledJob: lambda opts, _: ScheduledJob(
+        "demo-batch",
+        args=ScheduledJobArgs(
+            image=IMAGE,
+            location="us-central1",
+            service_account="demo@p.iam.gserviceaccount.com",
+            scheduler="call@p.iam.gserviceaccount.com",
+            schedule="0 4 * * *",
+            environment={"PRODUCT": "demo"},
+            subnetwork="projects/p/regions/us-central1/subnetworks/s",
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    ServiceAgents: lambda opts, _: ServiceAgents(
+        "agents",
+        args=ServiceAgentsArgs(
+            project="p",
+            agents=["pubsub", "storage", "bigquery", "compute", "aiplatform", "dataflow"],
+        ),
+        opts=opts,
+    ),
+    StreamingJob: lambda opts, _: StreamingJob(
+        "demo-streaming",
+        args=StreamingJobArgs(
+            template=_template(opts),
+            parameters={"product": "demo"},
+            location="us-central1",
+            service_account="demo@p.iam.gserviceaccount.com",
+            temporary="gs://b/temp/",
+            staging="gs://b/staging/",
+        ),
+        opts=opts,
+    ),
+    Warehouse: lambda opts, _: Warehouse(
+        "demo",
+        args=WarehouseArgs(
+            datasets={
+                "raw": Dataset(
+                    name="demo_raw",
+                    description="Raw",
+                    tables=[
+                        Table(
+                            name="events_current",
+                            description="Latest",
+                            query="SELECT * FROM `p.demo_raw.events`",
+                        ),
+                        Table(
+                            name="events",
+                            description="Events",
+                            schema=COLUMNS,
+                            partition_by="at",
+                            cluster_by=("id",),
+                            retention_days=10,
+                        ),
+                    ],
+                )
+            },
+            project="p",
+            location="us-central1",
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    WorkloadIdentity: lambda opts, _: WorkloadIdentity(
+        "demo-work",
+        args=WorkloadIdentityArgs(
+            account_id="demo-work",
+            description="Works",
+            grants=[
+                Grant(
+                    role="roles/pubsub.publisher",
+                    on=gcp.pubsub.Topic("t", opts=pulumi.ResourceOptions(provider=_provider(opts))),
+                    label="publish",
+                )
+            ],
+            acts_as_itself=True,
+        ),
+        opts=opts,
+    ),
+}
+"""Each component with arguments that reach all its branches."""
+
+every_component = pytest.mark.parametrize("component", SAMPLES, ids=lambda one: one.__name__)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text('FROM python:3.13\nENTRYPOINT ["python"]\n')
+    return tmp_path
+
+
+def test_every_component_is_held_to_this_contract() -> None:
+    found: set[type] = set()
+    for module in pkgutil.iter_modules(components.__path__):
+        members = vars(importlib.import_module(f"components.{module.name}")).values()
+        found |= {
+            one
+            for one in members
+            if inspect.isclass(one)
+            and issubclass(one, pulumi.ComponentResource)
+            and one.__module__ == f"components.{module.name}"
+        }
+    assert found == set(SAMPLES)
+
+
+@every_component
+def test_arguments_are_frozen_and_given_by_keyword(component: type) -> None:
+    parameters = inspect.signature(component.__init__).parameters
+    assert list(parameters) == ["self", "name", "args", "opts"]
+    assert parameters["args"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameters["opts"].kind is inspect.Parameter.KEYWORD_ONLY
+    args: Any = getattr(importlib.import_module(component.__module__), f"{component.__name__}Args")
+    assert args.__dataclass_params__.frozen
+    assert all(field.kw_only for field in dataclasses.fields(args))
+
+
+@every_component
+def test_token_names_module_and_type(component: type, declare: Any, folder: Path) -> None:
+    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+    module = component.__module__.removeprefix("components.")
+    assert declared.result.pulumi_resource_type == f"esteira:{module}:{component.__name__}"
+
+
+@every_component
+def test_children_have_the_component_as_parent(component: Any, declare: Any, folder: Path) -> None:
+    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+    # Made for the sample and not by the component:
+    given = {"models", "raw", "features", "images", "caller", "t", "labelled"}
+    parents: dict[str, str] = {}
+    for urn in declared.monitor.resources:
+        qualified, _, name = urn.split("::", 2)[2].partition("::")
+        if name not in given:
+            parent, _, token = qualified.rpartition("$")
+            parents[f"{token} {name}"] = parent
+    roots = [one for one, parent in parents.items() if not parent.startswith("esteira:")]
+    assert all(one.startswith("esteira:") for one in roots), roots
+    assert len(parents) > len(roots)
+
+
+@every_component
+def test_children_get_the_labels_of_the_provider(
+    component: Any, declare: Any, folder: Path, labels: dict[str, str]
+) -> None:
+    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+    labelled = [one for one in declared.mocks.made if "effectiveLabels" in one.outputs]
+    for resource in labelled:
+        assert labels.items() <= resource.outputs["effectiveLabels"].items(), resource.name
+
+
+@every_component
+def test_outputs_are_registered_and_none_is_missing(
+    component: Any, declare: Any, folder: Path
+) -> None:
+    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+    # A value of None is dropped on the way to the engine.
+    arrived = {
+        urn.split("::", 2)[2].rpartition("$")[2]: set(outputs)
+        for urn, outputs in declared.monitor.outputs.items()
+        if "$esteira:" in urn
+    }
+    assert all(declared.promised.values())
+    assert arrived == declared.promised
+    assert set(arrived) == {f"{token}::{name}" for token, name in declared.mocks.components}
+
+
+@every_component
+def test_attributes_are_set(component: Any, declare: Any, folder: Path) -> None:
+    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+    for name in inspect.get_annotations(component):
+        assert getattr(declared.result, name) is not None, name
+
+
+@every_component
+def test_everything_public_says_what_it_is(component: type) -> None:
+    assert inspect.getdoc(component) != inspect.getdoc(pulumi.ComponentResource)
+    args: Any = getattr(importlib.import_module(component.__module__), f"{component.__name__}Args")
+    assert not args.__doc__.startswith(f"{args.__name__}(")
