@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +21,10 @@ log = logging.getLogger("localcloud.rest")
 SERVICES: Final = ("vertex", "run", "scheduler", "dataflow")
 
 
-def services(home: Home) -> list[Service]:
+def services(home: Home, names: Sequence[str] = SERVICES) -> list[Service]:
     """The services of this port, in the order in which they are asked."""
     found: list[Service] = []
-    for name in SERVICES:
+    for name in names:
         try:
             module = importlib.import_module(f"localcloud.services.{name}")
         except ModuleNotFoundError as error:
@@ -38,15 +40,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m localcloud.rest", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="folder of the local cloud")
-    home = Home(parser.parse_args(arguments).home.resolve())
+    parser.add_argument(
+        "--only", action="append", choices=SERVICES, help="serve this one; may be repeated"
+    )
+    given = parser.parse_args(arguments)
+    home = Home(given.home.resolve())
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    # One line for each prediction would drown the rest.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # uvicorn shuts down in order, then raises the signal that made it to the earlier handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = home.endpoints().ports["rest"]
     uvicorn.run(
-        build_app(services(home)),
+        build_app(services(home, given.only or SERVICES)),
         host=LOOPBACK,
         port=port,
         log_level="warning",

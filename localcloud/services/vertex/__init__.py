@@ -18,6 +18,7 @@ from localcloud.rest.app import Handler, Service
 from localcloud.rest.discovery import Api
 from localcloud.rest.operations import Operations
 from localcloud.rest.store import Documents
+from localcloud.services.vertex import projects
 from localcloud.services.vertex.containers import Containers
 from localcloud.services.vertex.endpoints import Endpoints
 from localcloud.services.vertex.evaluations import Evaluations
@@ -53,7 +54,7 @@ class Vertex:
         api = Api.load(
             "aiplatform", "v1", types="google.cloud.aiplatform_v1", aliases={"/ui/": "/v1/"}
         )
-        self.apis: Sequence[Api] = (api,)
+        self.apis: Sequence[Api] = (api, Api.load("cloudresourcemanager", "v3"))
         self.handlers: Mapping[str, Handler] = {
             **self._operations.handlers(api),
             **models.handlers(),
@@ -62,6 +63,7 @@ class Vertex:
             **Predictions(self._endpoints, self._containers, self._request_log).handlers(),
             **self._jobs.handlers(),
             **self._schedules.handlers(),
+            **projects.handlers(),
         }
 
     async def start(self) -> None:
