@@ -21,6 +21,7 @@ def main() -> int:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         serve(Home(arguments.home))
     except (NotStarted, OSError) as error:

@@ -57,7 +57,7 @@ class Publisher:
         """End the thread; what is not delivered stays in the outbox."""
         self._stopping = True
         self._news.set()
-        self._thread.join(timeout=2)
+        self._thread.join(timeout=1)
 
     def wake(self) -> None:
         """Say that the outbox has something new."""

@@ -21,7 +21,7 @@ from localcloud.services.storage.service import CloudStorage
 
 log = logging.getLogger(__name__)
 
-_GRACE: Final = 2  # seconds for downloads under way when the process is told to end
+_GRACE: Final = 1  # seconds for downloads under way when the process is told to end
 _BACKLOG: Final = 512
 
 
@@ -126,6 +126,10 @@ class InProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it; a second time does nothing."""
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
