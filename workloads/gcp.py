@@ -154,9 +154,30 @@ def vertex() -> Any:
             api_endpoint=endpoint,
             api_transport="rest",
         )
+        _resolve_projects_at(endpoint)
     else:
         aiplatform.init(project=project(), location=location())
     return aiplatform
+
+
+def _resolve_projects_at(endpoint: str) -> None:
+    """Let the Vertex AI SDK ask the emulator for project numbers.
+
+    Before it submits a pipeline it compares the owner of the bucket with the project, and asks
+    Resource Manager over gRPC, which takes no other address: it would wait a minute for Google.
+    """
+    from google.cloud.aiplatform.utils import resource_manager_utils
+
+    def number(project_id: str, credentials: object = None) -> str:
+        del credentials
+        import requests
+
+        # The training image has `requests` through Google's clients, but no discovery client.
+        answer = requests.get(f"{endpoint}/v3/projects/{project_id}", timeout=10)
+        answer.raise_for_status()
+        return str(answer.json()["name"]).partition("/")[2]
+
+    resource_manager_utils.get_project_number = number
 
 
 def run() -> Any:

@@ -97,10 +97,8 @@ def check(query: FeatureQuery, rows: pa.Table, *, moments: int = 4, seed: int = 
 def _of(
     rows: pa.Table, moment: datetime, event_time: str, entity: str, columns: list[str]
 ) -> dict[str, dict[str, Any]]:
-    import pyarrow.compute as pc
-
-    found = rows.filter(pc.equal(rows.column(event_time), moment)).select(columns)
-    return {row[entity]: row for row in found.to_pylist()}
+    here = [time == moment for time in rows.column(event_time).to_pylist()]
+    return {row[entity]: row for row in rows.filter(here).select(columns).to_pylist()}
 
 
 def _same(one: object, other: object) -> bool:

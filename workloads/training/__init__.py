@@ -1,0 +1,1 @@
+"""Training: extract, validate, train, evaluate, register, as one kfp pipeline."""
