@@ -6,6 +6,7 @@ Each is built when first used: their imports cost a second each, and validating 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 60.0
 """Seconds for one call to a service of the local cloud."""
 
+OPERATION_SECONDS: Final = 600.0
+"""How long one long-running operation may take, in seconds; pulumi-gcp waits 20 minutes."""
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two looks at an operation, growing from the first to the second."""
+
+# google.rpc.Code to HTTP status.
+_HTTP: Final = {3: 400, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 12: 501, 14: 503}
 _PROJECT: Final = "unset"
 """Clients insist on a project; every call here names its own."""
 
@@ -113,6 +123,27 @@ class Rest:
             if error.code == 404:
                 return None
             raise
+
+    def finished(
+        self, operation: Mapping[str, Any], version: str, seconds: float = OPERATION_SECONDS
+    ) -> dict[str, Any]:
+        """The response of a long-running operation, waited for.
+
+        Raises:
+            ServiceError: it ended with an error, or not within the time (504).
+        """
+        deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
+        while not operation.get("done"):
+            if time.monotonic() > deadline:
+                raise ServiceError(operation["name"], 504, f"not done after {seconds:.0f} s")
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+            operation = self.get(f"/{version}/{operation['name']}")
+        error = operation.get("error")
+        if error:
+            code = _HTTP.get(int(error.get("code", 2)), 500)
+            raise ServiceError(operation["name"], code, f"{code} {error.get('message', '')}")
+        return dict(operation.get("response", {}))
 
     def call(
         self,

@@ -182,7 +182,7 @@ def _replaces(resource: Resource, path: Path, before: Any, after: Any) -> bool:
     if resource.package == "kubernetes":
         return written in _KUBERNETES or _kubernetes(resource, written)
     if resource.package == "docker":
-        return False
+        return names[0] == "imageName"
     if names[0] in _IN_PLACE.get(resource.token, frozenset()):
         return False
     special = _SPECIAL.get((resource.token, names[0]))

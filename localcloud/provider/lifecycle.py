@@ -294,7 +294,7 @@ class Lifecycle:
                 raise
         self.store.made(urn, id)
         made = self._outputs(known, properties, id, urn, preview=False) | properties
-        truth = realiser.read(id, made)
+        truth = self._describe(realiser, id, made)
         if truth is None:
             raise ProviderError(f"{what} was created and is gone again; see the service's log")
         return id, merged(made, truth)
@@ -366,11 +366,11 @@ class Lifecycle:
             self.store.record(Record(token, id, urn, plain, made))
             return State(id, seal(made, secrets | hidden), dict(news))
         with worded(f"Error updating {known.title} {id}"):
-            same_id = realiser.update(id, before, properties)
-            truth = realiser.read(same_id, made)
+            now_id = realiser.update(id, before, properties)
+            truth = self._describe(realiser, now_id, made)
         if truth is None:
             raise ProviderError(f"{known.title} {id} does not exist any more; run `refresh`")
-        return State(same_id, seal(merged(made, truth), secrets | hidden), dict(news))
+        return State(id, seal(merged(made, truth), secrets | hidden), dict(news))
 
     def delete(
         self,
@@ -403,6 +403,15 @@ class Lifecycle:
                     realiser.delete(id, plain)
             else:
                 self.store.forget(token, id)
+
+    def _describe(
+        self,
+        realiser: Realiser,
+        id: str,
+        made: dict[str, Any],  # noqa: A002
+    ) -> dict[str, Any] | None:
+        """What was just made, even where `read` would take it for gone (a job that ended)."""
+        return getattr(realiser, "describe", realiser.read)(id, made)
 
     def _realiser(self, token: str) -> Realiser | None:
         return self._realisers.of(token) if self._realisers else None

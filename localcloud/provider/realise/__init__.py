@@ -42,7 +42,7 @@ class Realiser(Protocol):
         old: Mapping[str, Any],
         new: Mapping[str, Any],
     ) -> str:
-        """Change it in place; returns the id, which only a relaunched job changes."""
+        """Change it in place; returns the id to read it by, another one for a relaunched job."""
         ...
 
     def delete(self, id: str, state: Mapping[str, Any]) -> None:  # noqa: A002
@@ -63,6 +63,7 @@ _REALISERS: Final = {
     "gcp:bigquery/dataset:Dataset": "bigquery_dataset:Dataset",
     "gcp:bigquery/table:Table": "bigquery_table:Table",
     "gcp:bigquery/routine:Routine": "bigquery_routine:Routine",
+    "gcp:bigquery/datasetIamMember:DatasetIamMember": "iam:DatasetMember",
     "gcp:vertex/aiEndpoint:AiEndpoint": "vertex_endpoint:AiEndpoint",
     "gcp:cloudrunv2/service:Service": "run:Service",
     "gcp:cloudrunv2/job:Job": "run:Job",

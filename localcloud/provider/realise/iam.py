@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from localcloud.provider.clients import TIMEOUT, Clients
 from localcloud.provider.errors import ServiceError
-from localcloud.provider.realise.shapes import full
+from localcloud.provider.realise.shapes import full, short
 
 _ATTEMPTS: Final = 5
 _LOCK: Final = threading.Lock()
@@ -237,3 +237,66 @@ class RunJobMember(_RunMember):
     """`gcp:cloudrunv2:JobIamMember`."""
 
     collection = "jobs"
+
+
+class DatasetMember(_Member):
+    """`gcp:bigquery:DatasetIamMember`: an entry of the dataset's own access list."""
+
+    # cloud.google.com/bigquery/docs/access-control-basic-roles: a dataset answers with these.
+    _BASIC: ClassVar = {
+        "roles/bigquery.dataViewer": "READER",
+        "roles/bigquery.dataEditor": "WRITER",
+        "roles/bigquery.dataOwner": "OWNER",
+    }
+    _KINDS: ClassVar = {
+        "user": "userByEmail",
+        "serviceAccount": "userByEmail",
+        "group": "groupByEmail",
+        "domain": "domain",
+    }
+
+    def resource(self, properties: Mapping[str, Any]) -> str:
+        return f"projects/{properties['project']}/datasets/{short(properties['datasetId'])}"
+
+    def named(self, resource: str) -> dict[str, Any]:
+        _, project, _, dataset = resource.split("/")
+        return {"project": project, "datasetId": dataset}
+
+    def policy(self, resource: str) -> Policy | None:
+        dataset = self._clients.bigquery.find(f"/{resource}")
+        if dataset is None:
+            return None
+        bindings: dict[str, dict[str, Any]] = {}
+        for entry in dataset.get("access", []):
+            member = self._member(entry)
+            if member is None:
+                continue
+            back = {basic: role for role, basic in self._BASIC.items()}
+            role = back.get(entry["role"], entry["role"])
+            binding = bindings.setdefault(role, {"role": role, "members": []})
+            binding["members"].append(member)
+        kept = [entry for entry in dataset.get("access", []) if self._member(entry) is None]
+        return {"bindings": list(bindings.values()), "etag": dataset.get("etag"), "kept": kept}
+
+    def replace(self, resource: str, policy: Policy) -> None:
+        access = list(policy["kept"])
+        for binding in policy["bindings"]:
+            role = self._BASIC.get(binding["role"], binding["role"])
+            access += [{"role": role, **self._entry(member)} for member in binding["members"]]
+        self._clients.bigquery.call("PATCH", f"/{resource}", None, {"access": access})
+
+    def _member(self, entry: Mapping[str, Any]) -> str | None:
+        """Who an entry lets in, as IAM writes it; None for views and Google's own groups."""
+        if "iamMember" in entry:
+            return str(entry["iamMember"])
+        if "userByEmail" in entry:
+            email = str(entry["userByEmail"])
+            return f"serviceAccount:{email}" if "gserviceaccount" in email else f"user:{email}"
+        for kind in ("group", "domain"):
+            if self._KINDS[kind] in entry:
+                return f"{kind}:{entry[self._KINDS[kind]]}"
+        return None
+
+    def _entry(self, member: str) -> dict[str, str]:
+        kind, _, name = member.partition(":")
+        return {self._KINDS[kind]: name} if kind in self._KINDS else {"iamMember": member}

@@ -77,9 +77,7 @@ class Subscription:
         }
 
     def update(self, id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:  # noqa: A002
-        paths = [
-            field for name, field in _FIELDS.items() if not same(old.get(name), new.get(name))
-        ]
+        paths = [field for name, field in _FIELDS.items() if not same(old.get(name), new.get(name))]
         self._clients.subscriber.update_subscription(
             subscription=_message({**self.usual, **new}),
             update_mask=field_mask_pb2.FieldMask(paths=[*paths, "labels"]),

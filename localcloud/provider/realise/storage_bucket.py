@@ -141,7 +141,7 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         key: value
         for key, value in condition.items()
-        if not key.startswith("send") and (value not in (0, "", []) or key == "isLive")
+        if not str(key).startswith("send") and (value not in (0, "", []) or key == "isLive")
     }
     if rule["condition"].get("sendAgeIfZero") and condition.get("age") == 0:
         kept["age"] = 0

@@ -74,7 +74,5 @@ class Notification:
 
 def _body(properties: Mapping[str, Any]) -> dict[str, Any]:
     topic = str(properties["topic"])
-    body = {
-        field: properties[name] for name, field in _FIELDS.items() if properties.get(name)
-    }
+    body = {field: properties[name] for name, field in _FIELDS.items() if properties.get(name)}
     return {**body, "topic": topic if topic.startswith("//") else _SERVICE + topic}

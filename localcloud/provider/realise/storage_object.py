@@ -13,6 +13,7 @@ from localcloud.provider.values import Asset
 if TYPE_CHECKING:
     from google.cloud.storage import Blob
 
+_SECONDS: Final = int(TIMEOUT)
 _SETTINGS: Final = {
     "cacheControl": "cache_control",
     "contentDisposition": "content_disposition",
@@ -43,7 +44,7 @@ class BucketObject:
         kind = properties.get("contentType") or (
             "text/plain; charset=utf-8" if "content" in properties else "application/octet-stream"
         )
-        blob.upload_from_string(self._content(properties), content_type=kind, timeout=TIMEOUT)
+        blob.upload_from_string(self._content(properties), content_type=kind, timeout=_SECONDS)
         return _id(properties)
 
     def read(self, id: str, state: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: A002
@@ -65,7 +66,7 @@ class BucketObject:
         seen |= {name: getattr(blob, attribute) or None for name, attribute in _SETTINGS.items()}
         if "md5hash" in state and state["md5hash"] != digest and "content" in state:
             # Somebody wrote something else there: show it, so that `up` writes ours again.
-            seen["content"] = blob.download_as_bytes(timeout=TIMEOUT).decode(errors="replace")
+            seen["content"] = blob.download_as_bytes(timeout=_SECONDS).decode(errors="replace")
         elif "md5hash" in state and state["md5hash"] != digest and "source" in state:
             seen["source"] = Asset(archive=False, form={"text": "", "hash": digest})
         return seen
@@ -76,7 +77,7 @@ class BucketObject:
     def delete(self, id: str, state: Mapping[str, Any]) -> None:  # noqa: A002
         blob = self._get(state)
         if blob is not None:
-            blob.delete(timeout=TIMEOUT)
+            blob.delete(timeout=_SECONDS)
 
     def _blob(self, properties: Mapping[str, Any]) -> Blob:
         bucket = self._clients.storage.bucket(str(properties["bucket"]))
@@ -84,7 +85,7 @@ class BucketObject:
 
     def _get(self, properties: Mapping[str, Any]) -> Blob | None:
         bucket = self._clients.storage.bucket(str(properties["bucket"]))
-        return bucket.get_blob(str(properties["name"]), timeout=TIMEOUT)
+        return bucket.get_blob(str(properties["name"]), timeout=_SECONDS)
 
     def _content(self, properties: Mapping[str, Any]) -> bytes:
         source = properties.get("source")
@@ -95,5 +96,3 @@ class BucketObject:
 
 def _id(properties: Mapping[str, Any]) -> str:
     return f"{properties['bucket']}-{properties['name']}"
-
-

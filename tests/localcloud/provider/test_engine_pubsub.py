@@ -16,9 +16,7 @@ from .conftest import Cloud, Deployment, changes
 
 pytestmark = pytest.mark.engine
 
-AVRO = json.dumps(
-    {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "string"}]}
-)
+AVRO = json.dumps({"type": "record", "name": "Order", "fields": [{"name": "id", "type": "string"}]})
 
 
 @pytest.fixture
