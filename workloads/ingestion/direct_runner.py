@@ -185,6 +185,10 @@ def _utc(instant: datetime) -> datetime:
     return datetime.fromtimestamp(instant.timestamp(), UTC)
 
 
+def _wire_size(row: Any) -> int:
+    return len(msgspec.json.encode(row))
+
+
 def install() -> None:
     """Replace the runner's Pub/Sub read, and watch what Beam writes to BigQuery."""
     if transform_evaluator._PubSubReadEvaluator is ConfirmedReadEvaluator:
@@ -192,7 +196,7 @@ def install() -> None:
     transform_evaluator._PubSubReadEvaluator = ConfirmedReadEvaluator
     # Beam holds each row against the limit of a request by walking the globals of every module
     # that is loaded, 1 ms a row. The limit is one of bytes on the wire.
-    bigquery.get_deep_size = lambda row: len(msgspec.json.encode(row))
+    setattr(bigquery, "get_deep_size", _wire_size)  # noqa: B010 - Beam does not export it
     insert_rows = BigQueryWrapper.insert_rows
 
     def insert_and_confirm(

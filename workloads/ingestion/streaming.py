@@ -13,7 +13,6 @@ no runner drops an event of its own accord.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import logging
 import signal
@@ -29,18 +28,13 @@ import msgspec
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
-from apache_beam.options.pipeline_options import (
-    GoogleCloudOptions,
-    PipelineOptions,
-    SetupOptions,
-    StandardOptions,
-)
+from apache_beam.options.pipeline_options import StandardOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 
 from workloads import gcp, product
-from workloads.ingestion import options, tables
+from workloads.ingestion import beam_options, options, tables
 from workloads.ingestion.deduplication import DUPLICATES, Candidate, FirstOfEach, shard
 from workloads.ingestion.judging import Message, Row, discarded, judge, refused, rfc3339
 from workloads.product import Product, Source
@@ -51,14 +45,6 @@ DEAD: Final = "dead"
 LATE: Final = "late"
 # The longest that a Pub/Sub subscription keeps a message that nobody has taken.
 RETENTION: Final = timedelta(days=31)
-
-
-class StreamingOptions(PipelineOptions):
-    """The options of `workloads.ingestion.options.STREAMING`, for Beam's parser."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        options.add_arguments(parser, options.STREAMING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,28 +234,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Beam tells each annotation that it reads as text.
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
-    all_options = PipelineOptions(list(sys.argv[1:] if argv is None else argv))
-    chosen = all_options.view_as(StreamingOptions).get_all_options(drop_default=False)
-    options.check(options.STREAMING, chosen)
+    # DirectRunner by its own name: the others do not stream.
+    told = beam_options.read(
+        sys.argv[1:] if argv is None else argv, options.STREAMING, "BundleBasedDirectRunner"
+    )
+    chosen = told.values
     declared = product.load(chosen["product"])
     if not declared.streams:
         raise product.InvalidProduct(f"{declared.name} takes in no stream; nothing to run")
-    standard = all_options.view_as(StandardOptions)
-    standard.streaming = True
-    # Everything the workers need is in their image.
-    all_options.view_as(SetupOptions).save_main_session = False
-    cloud = all_options.view_as(GoogleCloudOptions)
-    cloud.project = cloud.project or chosen["data_project"]
-    on_dataflow = "dataflow" in (standard.runner or "").lower()
-    if not on_dataflow:
-        # Other local runners either do not stream, or are fetched from the web when first used.
-        standard.runner = "BundleBasedDirectRunner"
+    told.view_as(StandardOptions).streaming = True
     if gcp.emulated("PUBSUB"):
         from workloads.ingestion import direct_runner
 
         direct_runner.install()
     gcp.point_beam_at_emulators()
-    pipeline = beam.Pipeline(options=all_options)
+    pipeline = beam.Pipeline(options=told.beam_options)
     build(
         pipeline,
         declared,
@@ -281,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
     )
     result = pipeline.run()
-    if not on_dataflow:
+    if not told.on_dataflow:
         _run_until_stopped(result)
 
 

@@ -73,7 +73,7 @@ def raw(contract: type[Contract]) -> Table:
     )
 
 
-_DEAD_LETTERS: Final = Table(
+DEAD_LETTERS_TABLE: Final = Table(
     name=DEAD_LETTERS,
     description="What no contract allowed, with the reason. A replay appends a row that says when.",
     columns=(
@@ -92,7 +92,7 @@ _DEAD_LETTERS: Final = Table(
     partition="received_at",
     cluster=("contract", "message_id"),
 )
-_DISCARDED: Final = Table(
+DISCARDED_TABLE: Final = Table(
     name=DISCARDED,
     description="Valid messages that were set aside: duplicates, and events that came too late.",
     columns=(
@@ -111,7 +111,11 @@ _DISCARDED: Final = Table(
 
 def tables(product: Product) -> tuple[Table, ...]:
     """All raw tables of a product: one for each contract, then dead letters and discarded."""
-    return (*(raw(source.contract) for source in product.sources), _DEAD_LETTERS, _DISCARDED)
+    return (
+        *(raw(source.contract) for source in product.sources),
+        DEAD_LETTERS_TABLE,
+        DISCARDED_TABLE,
+    )
 
 
 def dataset(product: Product) -> str:
