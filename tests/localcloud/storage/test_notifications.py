@@ -6,11 +6,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from google.api_core import exceptions
-from google.cloud import storage
+from google.cloud import pubsub_v1, storage
 from google.cloud.storage.notification import BucketNotification
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from localcloud.home import Home
+from localcloud.services.pubsub.server import PubSubServer
 from localcloud.services.storage.server import InProcess
 
 from .conftest import PROJECT, Time, client_of
@@ -32,9 +37,7 @@ def server(tmp_path: Path, clock: Time, pubsub: Recorder) -> Iterator[InProcess]
         yield running
 
 
-def notify(
-    bucket: storage.Bucket, topic: str = "landed", **options
-) -> storage.bucket.BucketNotification:
+def notify(bucket: storage.Bucket, topic: str = "landed", **options) -> BucketNotification:
     options.setdefault("payload_format", "JSON_API_V1")
     notification = bucket.notification(topic, **options)
     notification.create()
@@ -217,3 +220,29 @@ class TestDelivery:
             assert [one["objectId"] for _, one, _ in pubsub.next()] == ["a"]
             client_of(again.url).bucket(bucket.name).blob("b").upload_from_string(b"")
             assert [one["objectId"] for _, one, _ in pubsub.next()] == ["b"]
+
+
+def test_the_local_pubsub_gets_them(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.reserve(PROJECT)
+    pubsub = PubSubServer(home).start()
+    channel = grpc.insecure_channel(pubsub.address)
+    publisher = pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+    subscriber = pubsub_v1.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    subscription = f"projects/{PROJECT}/subscriptions/landed"
+    try:
+        publisher.create_topic(name=TOPIC)
+        subscriber.create_subscription(name=subscription, topic=TOPIC)
+        with InProcess(tmp_path / "storage", pubsub=lambda: pubsub.address) as server:
+            bucket = client_of(server.url).create_bucket("landing-zone")
+            notify(bucket)
+            bucket.blob("in/a.csv").upload_from_string(b"1,2")
+            [received] = subscriber.pull(
+                subscription=subscription, max_messages=10, timeout=20
+            ).received_messages
+        assert received.message.attributes["objectId"] == "in/a.csv"
+        assert received.message.attributes["eventType"] == "OBJECT_FINALIZE"
+        assert json.loads(received.message.data)["bucket"] == "landing-zone"
+    finally:
+        channel.close()
+        pubsub.stop()
