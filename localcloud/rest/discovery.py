@@ -194,6 +194,10 @@ class Api:
             return [] if not response else ["the document has no response body here"]
         return self.violations_of(schema, response)
 
+    def has_schema(self, schema: str) -> bool:
+        """Whether the document describes a schema of this name."""
+        return self.schemas.has(schema)
+
     def violations_of(self, schema: str, value: Any) -> list[str]:
         """What is wrong with a value of a named schema, output-only fields included."""
         violations: Violations = []

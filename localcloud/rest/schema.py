@@ -103,6 +103,10 @@ class Schemas:
         self._strip_read_only = strip_read_only
         self._compiled: dict[str, Check] = {}
 
+    def has(self, name: str) -> bool:
+        """Whether there is a schema of this name."""
+        return name in self._schemas
+
     def check(self, name: str) -> Check:
         """The check of a named schema.
 
