@@ -152,7 +152,10 @@ class Settings(_Group):
         description="The region of everything",
     )
     products: tuple[str, ...] = Field(
-        default=(), description="Products to deploy; none named means all that are declared"
+        default=(),
+        # So that none named becomes all there are, whether it is left out or given empty.
+        validate_default=True,
+        description="Products to deploy; none named means all that are declared",
     )
     owner: str = Field(
         default="platform",
