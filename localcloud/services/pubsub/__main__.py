@@ -26,7 +26,7 @@ def main() -> int:
         home.endpoints()
         asyncio.run(_serve(home))
     except (NotStarted, OSError, ValueError) as error:
-        print(f"pubsub: {error}", file=sys.stderr)
+        sys.stderr.write(f"pubsub: {error}\n")
         return 1
     return 0
 

@@ -98,8 +98,7 @@ class Codec:
         stream = io.BytesIO(data)
         try:
             value = self._binary.read(BinaryDecoder(stream))
-        # The library reports damaged bytes by whatever breaks first.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - damaged bytes break the library anywhere
             raise Mismatch(f"not Avro binary of this schema: {error}") from None
         rest = len(data) - stream.tell()
         if rest:
@@ -108,7 +107,8 @@ class Codec:
             raise Mismatch("not a record")
         return value
 
-    def _compile(self, schema: avro.schema.Schema) -> Decode:
+    # The library types a schema's properties as object, hence Any.
+    def _compile(self, schema: Any) -> Decode:
         decode = self._plain(schema)
         convert = _converter(schema) if self._native else None
         if convert is None:
@@ -123,7 +123,7 @@ class Codec:
 
         return converted
 
-    def _plain(self, schema: avro.schema.Schema) -> Decode:
+    def _plain(self, schema: Any) -> Decode:
         if isinstance(schema, avro.schema.RecordSchema):
             return self._record(schema)
         if isinstance(schema, avro.schema.UnionSchema):
@@ -143,11 +143,11 @@ class Codec:
             symbols = tuple(schema.symbols)
             return lambda value, path: _symbol(value, symbols, path)
         if isinstance(schema, avro.schema.FixedSchema):
-            size = schema.size
+            size: Any = schema.size
             return lambda value, path: _bytes(value, path, size)
         return _PRIMITIVES[schema.type]
 
-    def _record(self, schema: avro.schema.RecordSchema) -> Decode:
+    def _record(self, schema: Any) -> Decode:
         name = schema.fullname
         if name in self._known:
             return self._known[name]
@@ -166,16 +166,16 @@ class Codec:
         fields.extend((f.name, self._compile(f.type)) for f in schema.fields)
         return decode
 
-    def _union(self, schema: avro.schema.UnionSchema) -> Decode:
+    def _union(self, schema: Any) -> Decode:
         branches: dict[str, Decode] = {}
         nullable = False
         for branch in schema.schemas:
             if branch.type == "null":
                 nullable = True
             elif isinstance(branch, avro.schema.NamedSchema):
-                branches[branch.fullname] = self._compile(branch)
+                branches[str(branch.fullname)] = self._compile(branch)
             else:
-                branches[branch.type] = self._compile(branch)
+                branches[str(branch.type)] = self._compile(branch)
         allowed = ", ".join(["null"] * nullable + [f'{{"{name}": ...}}' for name in branches])
 
         def decode(value: Any, path: str) -> Any:
@@ -196,9 +196,9 @@ def _converter(schema: avro.schema.Schema) -> Callable[[Any], Any] | None:
         case "date":
             return lambda days: date(1970, 1, 1) + timedelta(days=days)
         case "time-millis":
-            return lambda millis: (datetime.min + timedelta(milliseconds=millis)).time()
+            return lambda millis: (_EPOCH + timedelta(milliseconds=millis)).time()
         case "time-micros":
-            return lambda micros: (datetime.min + timedelta(microseconds=micros)).time()
+            return lambda micros: (_EPOCH + timedelta(microseconds=micros)).time()
         case "timestamp-millis":
             return lambda millis: _EPOCH + timedelta(milliseconds=millis)
         case "timestamp-micros":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from localcloud.services.pubsub.consumers import Consumer
-from localcloud.services.pubsub.messages import Message, Sequence
+from localcloud.services.pubsub.messages import Message, Numbers
 
 READY: Final = 0  # in a queue
 LEASED: Final = 1  # with a consumer, until the deadline
@@ -88,7 +88,7 @@ class Backlog:
         sequence: gives lease numbers, unique over restarts.
     """
 
-    def __init__(self, rules: Rules, sequence: Sequence) -> None:
+    def __init__(self, rules: Rules, sequence: Numbers) -> None:
         self.rules = rules
         self.pending: dict[int, Entry] = {}
         self.dead: list[Entry] = []
@@ -144,7 +144,7 @@ class Backlog:
         """Hand messages to a consumer, as many as it has room for.
 
         Args:
-            limit_bytes: stop once this much is handed out; one message always goes.
+            limit_bytes: no more than this goes at once, except that one message always goes.
             until: the deadline of the leases.
             horizon: messages published before this (microseconds) have expired and are dropped.
         """
@@ -158,11 +158,14 @@ class Backlog:
             if entry.message.at < horizon:
                 self._remove(entry)
                 continue
+            size = len(entry.message.body)
+            if taken and size > left:
+                self._put_back(entry)
+                break
             entry.state = LEASED
             entry.lease = self._sequence.take()
             entry.deadline = until
             entry.consumer = consumer
-            size = len(entry.message.body)
             consumer.outstanding += 1
             consumer.outstanding_bytes += size
             left -= size
@@ -292,6 +295,14 @@ class Backlog:
                     continue
                 return key.waiting.popleft()
         return None
+
+    def _put_back(self, entry: Entry) -> None:
+        """Undo `_next`."""
+        if entry.key is None:
+            self._again.appendleft(entry)
+        else:
+            entry.key.waiting.appendleft(entry)
+            self._offer(entry.key)
 
     def _after_lease(self, entry: Entry, consumer: Consumer) -> None:
         key = entry.key

@@ -14,7 +14,7 @@ from localcloud.services.pubsub.backlog import Entry
 from localcloud.services.pubsub.checks import MICROS, micros
 from localcloud.services.pubsub.delivery import Subscription
 from localcloud.services.pubsub.errors import not_found
-from localcloud.services.pubsub.messages import Clock, Message, Sequence as Numbers
+from localcloud.services.pubsub.messages import Clock, Message, Numbers
 from localcloud.services.pubsub.schemas import SCHEMA_ATTRIBUTES, Schemas
 from localcloud.services.pubsub.store import Statement, Store
 from localcloud.services.pubsub.wire import Pb
@@ -160,9 +160,7 @@ class Broker:
 
     # Messages
 
-    async def publish(
-        self, topic: Topic, messages: Sequence[Pb], *beside: Statement
-    ) -> list[str]:
+    async def publish(self, topic: Topic, messages: Sequence[Pb], *beside: Statement) -> list[str]:
         """Store messages and hand them to the topic's subscriptions.
 
         Args:

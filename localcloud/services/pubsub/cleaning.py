@@ -29,9 +29,7 @@ _DELETE: Final = (
 class Cleaner:
     """Runs beside the requests; each round may also be called by itself."""
 
-    def __init__(
-        self, broker: Broker, subscriptions: Subscriptions, snapshots: Snapshots
-    ) -> None:
+    def __init__(self, broker: Broker, subscriptions: Subscriptions, snapshots: Snapshots) -> None:
         self._broker = broker
         self._subscriptions = subscriptions
         self._snapshots = snapshots

@@ -57,5 +57,3 @@ class Consumer:
 
     def __repr__(self) -> str:
         return f"Consumer(outstanding={self.outstanding}, keys={len(self.keys)})"
-
-

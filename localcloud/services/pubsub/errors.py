@@ -46,9 +46,7 @@ class Fault(Exception):
         )
         detail = any_pb2.Any()
         detail.Pack(info)
-        status = status_pb2.Status(
-            code=self.code.value[0], message=self.message, details=[detail]
-        )
+        status = status_pb2.Status(code=self.code.value[0], message=self.message, details=[detail])
         return ((STATUS_DETAILS, status.SerializeToString()),)
 
 

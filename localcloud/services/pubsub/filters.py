@@ -32,7 +32,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _ESCAPE: Final = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-7]{3}|.)")
-_PLAIN_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_PLAIN_ESCAPES: Final = dict(zip("ntrabfv", "\n\t\r\a\b\f\v", strict=True))
 
 
 def compile_filter(text: str) -> Predicate | None:
@@ -58,6 +58,7 @@ class _Parser:
         while text[at:].strip():
             match = _TOKEN.match(text, at)
             if match is None:
+                at += len(text[at:]) - len(text[at:].lstrip())
                 raise self._fault(at, "a word, a string in double quotes or an operator")
             kind = match.lastgroup or ""
             self._tokens.append((kind, match.group(kind), match.start(kind)))
@@ -105,8 +106,8 @@ class _Parser:
             self._expect(",")
             prefix = self._string()
             self._expect(")")
-            return lambda attributes: attributes.get(key, "").startswith(prefix) and (
-                key in attributes
+            return lambda attributes: (
+                attributes.get(key, "").startswith(prefix) and (key in attributes)
             )
         self._expect("attributes")
         if self._peek() == ":":

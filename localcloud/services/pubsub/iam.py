@@ -55,7 +55,10 @@ class Policies:
         digest = hashlib.sha256(current.etag + policy.SerializeToString(deterministic=True))
         policy.etag = digest.digest()[:8]
         await self._broker.store.write(
-            ("REPLACE INTO policies VALUES (?, ?)", [(request.resource, policy.SerializeToString())])
+            (
+                "REPLACE INTO policies VALUES (?, ?)",
+                [(request.resource, policy.SerializeToString())],
+            )
         )
         return policy
 

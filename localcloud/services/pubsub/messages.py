@@ -24,8 +24,8 @@ class Message:
 
     __slots__ = ("at", "body", "id", "key")
 
-    def __init__(self, id: int, at: int, key: str, body: bytes) -> None:
-        self.id = id
+    def __init__(self, number: int, at: int, key: str, body: bytes) -> None:
+        self.id = number
         self.at = at
         self.key = key
         self.body = body
@@ -35,7 +35,7 @@ class Message:
         return PubsubMessage.FromString(self.body)
 
 
-class Sequence:
+class Numbers:
     """Rising numbers, unique over all runs of one home."""
 
     def __init__(self, run: int) -> None:

@@ -13,7 +13,7 @@ import grpc
 from google.iam.v1 import iam_policy_pb2
 from google.protobuf import empty_pb2
 
-from localcloud.home import LOOPBACK, Home
+from localcloud.home import Home
 from localcloud.services.pubsub import wire
 from localcloud.services.pubsub.broker import Broker
 from localcloud.services.pubsub.cleaning import Cleaner
@@ -77,7 +77,7 @@ class PubSubServer:
         def serve() -> None:
             try:
                 asyncio.run(self._main(started))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again by the caller
                 failure.append(error)
                 started.set()
 

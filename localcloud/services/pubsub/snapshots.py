@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LIFETIME: Final = 7 * checks.DAY * MICROS
 SHORTEST: Final = 3_600 * MICROS
 
+_COPY: Final = "INSERT INTO snapshots SELECT ?, ?, topic, floor, ? FROM subscriptions WHERE uid = ?"
+
 
 class Snapshots:
     """Handlers for snapshots and Seek."""
@@ -89,8 +91,7 @@ class Snapshots:
         # holds exactly them.
         await self._broker.store.write(
             (
-                "INSERT INTO snapshots SELECT ?, ?, topic, floor, ? FROM subscriptions "
-                "WHERE uid = ?",
+                _COPY,
                 [(uid, name, config.SerializeToString(), subscription.uid)],
             ),
             (

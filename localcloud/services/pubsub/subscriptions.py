@@ -299,6 +299,4 @@ def _check_destination(config: Pb) -> None:
         and config.bigquery_config.use_topic_schema
         and config.bigquery_config.use_table_schema
     ):
-        raise invalid(
-            "bigquery_config.use_topic_schema and use_table_schema cannot both be true."
-        )
+        raise invalid("bigquery_config.use_topic_schema and use_table_schema cannot both be true.")
