@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,7 +217,7 @@ def test_an_executable_bit_is_part_of_the_image(images: Images, context: Path) -
     script.write_text("#!/bin/sh\necho ran\n")
     text = 'FROM a\nCOPY run.sh /run.sh\nENTRYPOINT ["/run.sh"]\n'
     first = build(images, context, text)
-    os.chmod(script, 0o755)
+    script.chmod(0o755)
     image = build(images, context, text)
     assert image.digest != first.digest
     assert subprocess.run(image.argv(), capture_output=True, check=True).stdout == b"ran\n"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +21,34 @@ from localcloud.processes import AlreadyRunning, Exit, Supervisor, rotate, tail
 
 PYTHON = [sys.executable, "-c"]
 IDLE = "import signal; signal.pause()"
+SERVER = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), BaseHTTPRequestHandler).serve_forever()
+"""
+POLITE = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("up")
+while True: signal.pause()
+"""
+DEAF = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up")
+while True: signal.pause()
+"""
+PARENT = f"""
+import subprocess, sys
+print(subprocess.Popen([sys.executable, "-c", {IDLE!r}]).pid)
+"""
+# Its child is in a session of its own, where no signal to a group reaches it.
+ORPHAN = f"""
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {IDLE!r}], start_new_session=True)
+print(os.getpid(), child.pid)
+child.wait()
+"""
 
 
 @pytest.fixture
@@ -40,7 +68,7 @@ async def supervisor(home: Home) -> AsyncIterator[Supervisor]:
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (what is awaited is another process)
             await asyncio.sleep(0.02)
 
 
@@ -88,8 +116,6 @@ def test_environment_is_a_containers_and_not_the_daemons(
             code = "import json, os; print(json.dumps(dict(os.environ)))"
             one = await processes.start("env", [*PYTHON, code], env={"MINE": "2"})
             await one.wait()
-            import json
-
             seen = json.loads(one.tail()[-1])
             endpoints = home.endpoints()
             assert seen["PUBSUB_EMULATOR_HOST"] == endpoints.address("pubsub")
@@ -102,7 +128,7 @@ def test_environment_is_a_containers_and_not_the_daemons(
 def test_a_server_is_ready_when_its_port_accepts(home: Home) -> None:
     async def scenario() -> None:
         async with supervisor(home) as processes:
-            code = "import os, http.server as h; h.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), h.BaseHTTPRequestHandler).serve_forever()"
+            code = SERVER
             one = await processes.start("web", [*PYTHON, code])
             assert await one.ready(10)
             failing = await processes.start("never", [*PYTHON, "raise SystemExit(1)"])
@@ -118,14 +144,14 @@ def test_stop_asks_first_and_then_insists(home: Home) -> None:
                 "polite",
                 [
                     *PYTHON,
-                    "import signal,sys\nsignal.signal(15, lambda *_: sys.exit(0))\nprint('up')\nwhile True: signal.pause()",
+                    POLITE,
                 ],
             )
             deaf = await processes.start(
                 "deaf",
                 [
                     *PYTHON,
-                    "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint('up')\nwhile True: signal.pause()",
+                    DEAF,
                 ],
             )
             await until(lambda: polite.tail() == ["up"] and deaf.tail() == ["up"])
@@ -137,11 +163,10 @@ def test_stop_asks_first_and_then_insists(home: Home) -> None:
 
 
 def test_the_whole_group_ends_with_its_leader(home: Home) -> None:
-    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {IDLE!r}]).pid, flush=True); raise SystemExit(0)"
 
     async def scenario() -> None:
         async with supervisor(home) as processes:
-            one = await processes.start("parent", [*PYTHON, code])
+            one = await processes.start("parent", [*PYTHON, PARENT])
             await one.wait()
             child = int(one.tail()[0])
             await until(lambda: gone(child))
@@ -221,7 +246,7 @@ from localcloud.processes import Supervisor
 
 async def main():
     processes = Supervisor(Home(Path(sys.argv[1])))
-    code = "import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], start_new_session=True); print(os.getpid(), p.pid, flush=True); p.wait()"
+    code = sys.argv[2]
     one = await processes.start("orphan", [sys.executable, "-c", code])
     while not one.tail():
         await asyncio.sleep(0.02)
@@ -236,7 +261,7 @@ def test_nothing_outlives_a_killed_daemon(home: Home) -> None:
     """The kernel ends the process; its child in another session is ended at the next start."""
     home.path.mkdir(parents=True)
     daemon = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(DAEMON), str(home.path)],
+        [sys.executable, "-c", DAEMON, str(home.path), ORPHAN],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[3],
@@ -251,7 +276,8 @@ def test_nothing_outlives_a_killed_daemon(home: Home) -> None:
         assert not gone(child)
         async with supervisor(home) as processes:
             assert child in processes.end_stale()
-            assert gone(child) and gone(process)
+            assert gone(child)
+            assert gone(process)
             assert processes.end_stale() == []
 
     run(scenario)
@@ -262,7 +288,8 @@ def test_processes_of_a_living_daemon_are_left_alone(home: Home) -> None:
         async with supervisor(home) as processes:
             one = await processes.start("mine", [*PYTHON, IDLE])
             assert Supervisor(home).end_stale() == []
-            assert one.pid is not None and not gone(one.pid)
+            assert one.pid is not None
+            assert not gone(one.pid)
             assert os.getpgid(one.pid) == one.pid
 
     run(scenario)
