@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+import pulumi
+
 BUCKET: Final = (
     re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"),
     "3 to 63 lower-case letters, digits and hyphens, starting and ending with a letter or digit",
@@ -36,10 +38,11 @@ CRON: Final = (re.compile(r"\S+( +\S+){4}"), "five fields of cron, e.g. `0 4 * *
 type Pattern = tuple[re.Pattern[str], str]
 
 
-class InvalidArgs(ValueError):
+class InvalidArgs(pulumi.RunError, ValueError):
     """A component's argument that no resource could be made from.
 
-    The message names the component, the argument, the value and what is allowed.
+    The message names the component, the argument, the value and what is allowed. A `RunError`, of
+    which the engine shows the message and no traceback.
     """
 
     def __init__(self, component: str, argument: str, value: object, allowed: str) -> None:

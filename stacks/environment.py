@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 
-class InvalidEnvironment(ValueError):
+class InvalidEnvironment(pulumi.RunError, ValueError):
     """A workload's environment that its settings class would refuse."""
 
 

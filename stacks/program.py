@@ -20,10 +20,13 @@ def program() -> None:
 
     Raises:
         SettingsError: the stack's configuration cannot be used; nothing was declared.
-        InvalidProduct: a product's declaration cannot be used; nothing was declared.
+        RunError: a product's declaration cannot be used; nothing was declared.
     """
     settings = Settings.load()
-    declared = [products.load(name) for name in settings.products]
+    try:
+        declared = [products.load(name) for name in settings.products]
+    except products.InvalidProduct as error:
+        raise pulumi.RunError(str(error)) from error
     shared = foundation.lay(settings)
     outputs.export(
         {

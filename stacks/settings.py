@@ -28,8 +28,11 @@ NAMESPACE: Final = "esteira"
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
-class SettingsError(ValueError):
-    """A setting that cannot be used. Each line names the key, the value and what is allowed."""
+class SettingsError(pulumi.RunError, ValueError):
+    """A setting that cannot be used. Each line names the key, the value and what is allowed.
+
+    A `RunError`, of which the engine shows the message and no traceback.
+    """
 
 
 class Environment(StrEnum):
