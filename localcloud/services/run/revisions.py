@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 # Cloud Run sends SIGTERM and gives a container this long.
 GRACE: Final = 10.0
 _LOG_LINES: Final = 15
+# Seconds to wait for a revision that comes back after a restart of the local cloud.
+_COMEBACK: Final = 30.0
 
 
 class Revisions:
@@ -63,7 +65,12 @@ class Revisions:
         try:
             workload = await self._start(name, revision)
             probe = containers.probe_of(revision["containers"][0], "startupProbe")
-            if probe is not None and not await containers.started(workload, probe):
+            if revision.get("_state") == "ready":
+                # It has served before: what it needs may only not be there yet after a restart of
+                # everything, so it is kept, and tried again and again.
+                if not await workload.ready(_COMEBACK):
+                    log.warning("revision %s does not answer yet", name)
+            elif probe is not None and not await containers.started(workload, probe):
                 raise await self._never_ready(revision, workload)
         except ApiError as error:
             self._settle(name, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from googleapiclient.errors import HttpError
+
+from localcloud.rest.discovery import Api
 
 PARENT = "projects/p/locations/us-central1"
 # Each attempt leaves a file with its environment; what happens next depends on the arguments.
@@ -105,6 +108,11 @@ def test_every_task_runs_with_its_index(jobs: Jobs) -> None:
     tasks = jobs.tasks.list(parent=execution["name"]).execute()["tasks"]
     assert [task["lastAttemptResult"]["exitCode"] for task in tasks] == [0, 0, 0]
     job = jobs.jobs.get(name=f"{PARENT}/jobs/batch").execute()
+    api = Api.load("run", "v2")
+    assert api.violations_of("GoogleCloudRunV2Job", job) == []
+    held = jobs.executions.get(name=execution["name"]).execute()
+    assert api.violations_of("GoogleCloudRunV2Execution", held) == []
+    assert api.violations_of("GoogleCloudRunV2Task", tasks[0]) == []
     assert job["executionCount"] == 1
     assert job["latestCreatedExecution"]["completionStatus"] == "EXECUTION_SUCCEEDED"
 
@@ -141,7 +149,7 @@ def test_parallelism_bounds_what_runs_at_once(jobs: Jobs) -> None:
     jobs.create("batch", "slow", taskCount=3, parallelism=1)
     jobs.done(jobs.start("batch"))
     runs = sorted((one["began"], one["ended"]) for one in jobs.attempts().values())
-    assert all(before[1] <= after[0] for before, after in zip(runs, runs[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(runs))
 
 
 def test_overrides_hold_for_one_execution(jobs: Jobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from googleapiclient.errors import HttpError
+
+from localcloud.rest.discovery import Api
 
 PARENT = "projects/p/locations/us-central1"
 ECHO = """
@@ -106,6 +109,10 @@ def test_a_service_answers_at_its_uri_with_its_environment(rest: Any, run: Run) 
     service = operation["response"]
     assert service["terminalCondition"]["state"] == "CONDITION_SUCCEEDED"
     assert service["latestReadyRevision"] == service["latestCreatedRevision"]
+    api = Api.load("run", "v2")
+    assert api.violations_of("GoogleCloudRunV2Service", run.get("web")) == []
+    revision = run.revisions.get(name=service["latestReadyRevision"]).execute()
+    assert api.violations_of("GoogleCloudRunV2Revision", revision) == []
     seen = fetch(f"{service['uri']}/a?b=c")
     assert seen["path"] == "/a?b=c"
     assert (seen["GREETING"], seen["COLOUR"]) == ("hello", "blue")
@@ -132,7 +139,7 @@ def test_the_uri_survives_a_new_revision(rest: Any, run: Run) -> None:
     assert fetch(uri)["VERSION"] == "2"
     assert service["generation"] == "2"
     listed = run.revisions.list(parent=f"{PARENT}/services/web").execute()["revisions"]
-    assert [one["name"] for one in listed][0] == service["latestReadyRevision"]
+    assert listed[0]["name"] == service["latestReadyRevision"]
     assert len(listed) == 2
 
 
@@ -347,6 +354,34 @@ def test_services_survive_kill_9(rest: Any, run: Run, until: Callable[..., Any])
     assert service["terminalCondition"]["state"] == "CONDITION_SUCCEEDED"
 
 
+def test_a_service_waits_for_what_it_needs_after_kill_9(
+    rest: Any, run: Run, until: Callable[..., Any], tmp_path: Any
+) -> None:
+    """After a restart of everything, what has served before is tried until it serves again."""
+    needed = tmp_path / "needed"
+    needed.touch()
+    image = rest.image("needy", f"import os\nassert os.path.exists({str(needed)!r})\n" + ECHO)
+    uri = run.deploy("web", image)["response"]["uri"]
+    rest.kill()
+    needed.unlink()
+    rest.start()
+    until(lambda: "AssertionError" in _logs(rest))
+    needed.touch()
+    assert until(lambda: _try(uri))["K_SERVICE"] == "web"
+
+
+def test_sigterm_ends_everything_in_time(rest: Any, run: Run) -> None:
+    deaf = ECHO.replace(
+        "import json", "import signal; signal.signal(15, signal.SIG_IGN)\nimport json"
+    )
+    uri = run.deploy("web", rest.image("deaf", deaf))["response"]["uri"]
+    began = time.monotonic()
+    assert rest.stop() == 0
+    assert time.monotonic() - began < 3
+    with pytest.raises(urllib.error.URLError):
+        fetch(uri)
+
+
 def test_a_deployment_cut_by_kill_9_ends_well(
     rest: Any, run: Run, until: Callable[..., Any]
 ) -> None:
@@ -367,3 +402,7 @@ def _try(uri: str) -> dict[str, Any] | None:
         return fetch(uri)
     except OSError:
         return None
+
+
+def _logs(rest: Any) -> str:
+    return "".join(file.read_text() for file in (rest.home.logs / "workloads").iterdir())

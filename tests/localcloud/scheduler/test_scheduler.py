@@ -14,6 +14,7 @@ import grpc
 import pytest
 from googleapiclient.errors import HttpError
 
+from localcloud.rest.discovery import Api
 from localcloud.rest.store import Documents
 
 PARENT = "projects/p/locations/us-central1"
@@ -114,6 +115,7 @@ def test_a_job_shows_its_next_time_and_googles_defaults(jobs: Any, target: Targe
     assert (job["timeZone"], job["attemptDeadline"]) == ("Etc/UTC", "180s")
     assert job["retryConfig"]["minBackoffDuration"] == "5s"
     assert jobs.get(name=NAME).execute() == job
+    assert Api.load("cloudscheduler", "v1").violations_of("Job", job) == []
     assert jobs.list(parent=PARENT).execute() == {"jobs": [job]}
 
 
