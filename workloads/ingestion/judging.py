@@ -185,6 +185,7 @@ def refused(
         "field": field,
         "value": value,
         "reason": reason,
+        "recorded_at": rfc3339(datetime.now(UTC)),
         "replayed_at": None,
     }
 

@@ -87,6 +87,7 @@ DEAD_LETTERS_TABLE: Final = Table(
         _column("field", "STRING", "The first field that broke the contract; $ is the whole row"),
         _column("value", "STRING", "The value found, shortened"),
         _column("reason", "STRING", "What is wrong and what is allowed"),
+        _column("recorded_at", "TIMESTAMP", "When this row was written"),
         _column("replayed_at", "TIMESTAMP", "When it was sent again", required=False),
     ),
     partition="received_at",
