@@ -102,14 +102,9 @@ class Registry:
             return []
 
     def move(self, alias: str, version: Version) -> None:
-        """Give an alias to one version, and take it from whichever had it. Repeatable."""
-        holder = self.find(alias)
-        if holder is not None and holder.number == version.number:
-            return
-        # Vertex AI moves `default` itself, since some version must have it.
-        if holder is not None and alias != DEFAULT:
-            holder.model.versioning_registry.remove_version_aliases([alias], holder.number)
-        version.model.versioning_registry.add_version_aliases([alias], version.number)
+        """Give an alias to one version. Repeatable; Vertex AI takes it from its holder at once."""
+        if alias not in version.aliases:
+            version.model.versioning_registry.add_version_aliases([alias], version.number)
 
     def drop(self, alias: str) -> None:
         """Take an alias from whichever version has it. Repeatable."""

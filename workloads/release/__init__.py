@@ -1,0 +1,1 @@
+"""Release: a registered version becomes what the endpoint answers with, and can be taken back."""

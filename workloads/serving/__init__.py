@@ -1,0 +1,1 @@
+"""Serving: one model behind the contract of a Vertex AI custom container."""

@@ -1,0 +1,53 @@
+"""`python -m workloads.serving`: serve one model until told to end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from workloads.artifacts import ArtifactNotFound
+from workloads.scoring import ModelRefused
+from workloads.serving.app import build
+from workloads.serving.model import ServedModel
+from workloads.serving.settings import ServingSettings
+
+log = logging.getLogger("workloads.serving")
+
+
+def main() -> int:
+    """Load the model, then listen: nobody is answered by a model that was not verified."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    try:
+        settings = ServingSettings()  # pyright: ignore[reportCallIssue]  # filled from the environment
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(part) for part in fault["loc"]).upper()
+            log.error("%s is %r: %s", name, fault["input"], fault["msg"])
+        return 2
+    try:
+        model = ServedModel.load(settings)
+    except (ModelRefused, ArtifactNotFound) as error:
+        log.error("%s", error)
+        return 1
+    log.info("serving %s run %s", model.manifest.product, model.manifest.run)
+    # uvicorn ends requests under way on SIGTERM, then returns.
+    uvicorn.run(
+        build(settings, model),
+        host=settings.host,
+        port=settings.aip_http_port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=settings.grace_seconds,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

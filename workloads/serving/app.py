@@ -1,0 +1,139 @@
+"""The HTTP side of a model server. The same shape is KServe's V1 protocol."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+
+from workloads import product as products
+from workloads.contracts import json_schema
+from workloads.serving.model import ServedModel
+from workloads.serving.request import BadRequest, parse
+from workloads.serving.settings import ServingSettings
+
+_JSON: Final = "application/json"
+
+
+def build(settings: ServingSettings, model: ServedModel) -> FastAPI:
+    """The application: health, predictions, documents under `/docs`."""
+    product = products.load(settings.product)
+    app = FastAPI(title=product.title, version=model.manifest.run)
+    max_rows = product.serving.max_rows
+
+    @app.get(settings.aip_health_route, summary="Whether the model is ready")
+    async def health() -> dict[str, str]:
+        return {"status": "ready", "model": model.manifest.run}
+
+    # A plain route: FastAPI would check the body a second time, and say less of what is wrong.
+    async def predict(request: Request) -> Response:
+        body = await _body(request, settings.max_body_bytes)
+        if body is None:
+            return _error(
+                413,
+                "RESOURCE_EXHAUSTED",
+                f"the request is larger than {settings.max_body_bytes} bytes; send fewer rows "
+                "in each",
+            )
+        try:
+            rows = parse(body, model.request, max_rows)
+        except BadRequest as bad:
+            return Response(msgspec.json.encode(bad.document()), 422, media_type=_JSON)
+        # A thousand rows take about 10 ms: not worth a thread.
+        return Response(msgspec.json.encode({"predictions": model.predict(rows)}), media_type=_JSON)
+
+    app.add_route(settings.aip_predict_route, predict, methods=["POST"])
+    app.openapi = lambda: _documents(app, settings, model, max_rows)
+    return app
+
+
+async def _body(request: Request, limit: int) -> bytes | None:
+    """The body, or none if it is larger than the limit: read no further than that."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+def _error(code: int, status: str, message: str) -> Response:
+    document = {"error": {"code": code, "status": status, "message": message, "details": []}}
+    return Response(msgspec.json.encode(document), code, media_type=_JSON)
+
+
+def _documents(
+    app: FastAPI, settings: ServingSettings, model: ServedModel, max_rows: int
+) -> dict[str, Any]:
+    """OpenAPI, with the contract as the schema of a row."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            routes=app.routes,
+            description=f"Contract {model.manifest.contract} v{model.manifest.contract_version}.",
+        )
+        label = model.manifest.label
+        answer = {
+            "type": "object",
+            "required": ["probability", label, "model"],
+            "properties": {
+                "probability": {"type": "number", "minimum": 0, "maximum": 1},
+                label: {"type": "boolean", "description": "Whether the probability says yes"},
+                "model": {"type": "string", "description": "The run that made the model"},
+            },
+        }
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(
+            {"Instance": json_schema(model.request), "Prediction": answer}
+        )
+        schema["paths"][settings.aip_predict_route] = {
+            "post": {
+                "summary": "Predict rows",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        _JSON: {
+                            "schema": {
+                                "type": "object",
+                                "required": ["instances"],
+                                "properties": {
+                                    "instances": {
+                                        "type": "array",
+                                        "minItems": 1,
+                                        "maxItems": max_rows,
+                                        "items": {"$ref": "#/components/schemas/Instance"},
+                                    }
+                                },
+                            }
+                        }
+                    },
+                },
+                "responses": {
+                    "200": {
+                        "description": "One prediction a row, in their order",
+                        "content": {
+                            _JSON: {
+                                "schema": {
+                                    "type": "object",
+                                    "properties": {
+                                        "predictions": {
+                                            "type": "array",
+                                            "items": {"$ref": "#/components/schemas/Prediction"},
+                                        }
+                                    },
+                                }
+                            }
+                        },
+                    },
+                    "413": {"description": f"Larger than {settings.max_body_bytes} bytes"},
+                    "422": {"description": "Says of each bad row the field and what is allowed"},
+                },
+            }
+        }
+        app.openapi_schema = schema
+    return app.openapi_schema
