@@ -238,6 +238,12 @@ class PipelineJobs:
             },
         )
 
+    async def wait(self, name: str) -> None:
+        """Until a job has ended, if it runs."""
+        run = self._runs.get(name)
+        if run is not None:
+            await asyncio.wait([run])
+
     def active(self, schedule: str) -> int:
         """How many jobs of a schedule have not ended."""
         return sum(

@@ -8,6 +8,7 @@ what it could not write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import re
@@ -40,6 +41,7 @@ _BATCH: Final = 500
 _QUEUE: Final = 20_000
 _LINGER_SECONDS: Final = 0.5
 _ATTEMPTS: Final = 4
+_STOP_SECONDS: Final = 1.5
 
 
 class Table(NamedTuple):
@@ -103,6 +105,7 @@ class RequestLog:
         self._known: set[Table] = set()
         self._task: asyncio.Task[None] | None = None
         self._client: httpx.AsyncClient | None = None
+        self._waiting = 0
         self.written = 0
         self.lost = 0
 
@@ -112,16 +115,16 @@ class RequestLog:
         self._task = asyncio.create_task(self._run(), name="request log")
 
     async def stop(self) -> None:
-        """Write what waits, for at most 2 s."""
+        """Write what waits, for a little while."""
         if self._task is None or self._client is None:
             return
-        try:
-            async with asyncio.timeout(2.0):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
                 await self._queue.join()
-        except TimeoutError:
-            self._lose(self._queue.qsize(), "the service stops")
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        if self._waiting:
+            self._lose(self._waiting, "the service stops")
         await self._client.aclose()
         self._task = None
 
@@ -155,6 +158,7 @@ class RequestLog:
             "response_payload": [_text(one) for one in predictions],
         }
         location = endpoint["name"].split("/")[3]
+        self._waiting += 1
         try:
             self._queue.put_nowait((destination(endpoint), location, row))
         except asyncio.QueueFull:
@@ -163,8 +167,9 @@ class RequestLog:
     async def _run(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            # Let a batch gather: an insert costs BigQuery about the same for 1 row and for 500.
-            await asyncio.sleep(_LINGER_SECONDS)
+            if self._queue.qsize() < _BATCH:
+                # Let a batch gather: an insert of 500 rows costs little more than one of 1.
+                await asyncio.sleep(_LINGER_SECONDS)
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             groups: dict[tuple[Table, str], list[dict[str, Any]]] = {}
@@ -199,6 +204,7 @@ class RequestLog:
                 continue
             refused = {one.get("index") for one in response.json().get("insertErrors", [])}
             self.written += len(rows) - len(refused)
+            self._waiting -= len(rows) - len(refused)
             if refused:
                 self._lose(len(refused), f"BigQuery refused them: {response.text[:300]}")
             return
@@ -241,6 +247,7 @@ class RequestLog:
 
     def _lose(self, rows: int, reason: str) -> None:
         self.lost += rows
+        self._waiting -= rows
         log.warning("lost %d logged predictions (%d so far): %s", rows, self.lost, reason)
 
 

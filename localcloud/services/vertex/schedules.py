@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -61,13 +62,22 @@ class Schedules:
         documents: the store.
         operations: of the service.
         jobs: what is started.
+        clock: tells the time; tests set it forward, then `wake` the loop.
     """
 
-    def __init__(self, documents: Documents, operations: Operations, jobs: PipelineJobs) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        operations: Operations,
+        jobs: PipelineJobs,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
         self._documents = documents
         self._operations = operations
         self._jobs = jobs
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def handlers(self) -> dict[str, Handler]:
@@ -89,8 +99,8 @@ class Schedules:
             schedule = stored.value
             if schedule["state"] == "ACTIVE" and not schedule.get("catchUp"):
                 due = _time(schedule["nextRunTime"])
-                if due < datetime.now(UTC):
-                    schedule["nextRunTime"] = _text(_next(schedule, datetime.now(UTC)))
+                if due < self._clock():
+                    schedule["nextRunTime"] = _text(_next(schedule, self._clock()))
                     self._documents.put(stored.key, schedule)
         self._task = asyncio.create_task(self._fire(), name="pipeline schedules")
 
@@ -99,6 +109,15 @@ class Schedules:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look at the clock again."""
+        self._idle.clear()
+        self._changed.set()
+
+    async def idle(self) -> None:
+        """Until everything that is due has been started."""
+        await self._idle.wait()
 
     async def create(self, request: Request) -> dict[str, Any]:
         """An active schedule."""
@@ -115,10 +134,10 @@ class Schedules:
             catchUp=False,
         )
         schedule.setdefault("startTime", time)
-        after = max(datetime.now(UTC), _time(schedule["startTime"]))
+        after = max(self._clock(), _time(schedule["startTime"]))
         schedule["nextRunTime"] = _text(_next(schedule, after))
         self._documents.create(_key(schedule["name"]), schedule)
-        self._changed.set()
+        self.wake()
         return schedule
 
     async def get(self, request: Request) -> dict[str, Any]:
@@ -146,9 +165,9 @@ class Schedules:
         _check(schedule, name.partition("/schedules/")[0])
         schedule["updateTime"] = now()
         if schedule["state"] == "ACTIVE":
-            schedule["nextRunTime"] = _text(_next(schedule, datetime.now(UTC)))
+            schedule["nextRunTime"] = _text(_next(schedule, self._clock()))
         self._documents.put(_key(name), schedule)
-        self._changed.set()
+        self.wake()
         return schedule
 
     async def pause(self, request: Request) -> dict[str, Any]:
@@ -158,7 +177,7 @@ class Schedules:
             raise FailedPrecondition(f"The Schedule is {schedule['state']}, not ACTIVE.")
         schedule.update(state="PAUSED", lastPauseTime=now(), updateTime=now())
         self._documents.put(_key(schedule["name"]), schedule)
-        self._changed.set()
+        self.wake()
         return {}
 
     async def resume(self, request: Request) -> dict[str, Any]:
@@ -169,9 +188,9 @@ class Schedules:
         catch_up = bool(request.body.get("catchUp", False))
         schedule.update(state="ACTIVE", lastResumeTime=now(), updateTime=now(), catchUp=catch_up)
         if not catch_up:
-            schedule["nextRunTime"] = _text(_next(schedule, datetime.now(UTC)))
+            schedule["nextRunTime"] = _text(_next(schedule, self._clock()))
         self._documents.put(_key(schedule["name"]), schedule)
-        self._changed.set()
+        self.wake()
         return {}
 
     async def delete(self, request: Request) -> dict[str, Any]:
@@ -200,24 +219,33 @@ class Schedules:
             wait = _LONGEST_SLEEP
             for stored in self._documents.list("schedule:"):
                 if stored.value["state"] == "ACTIVE":
-                    wait = min(wait, self._advance(stored.value))
-            try:
-                async with asyncio.timeout(max(wait, 0.05)):
+                    wait = min(wait, self._try(stored.value))
+            if wait <= 0:
+                continue
+            self._idle.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
                     await self._changed.wait()
-            except TimeoutError:
-                pass
+
+    def _try(self, schedule: dict[str, Any]) -> float:
+        try:
+            return self._advance(schedule)
+        except Exception:
+            # One schedule that cannot fire must not keep the others from it.
+            log.exception("schedule %s cannot fire", schedule["name"])
+            return _LONGEST_SLEEP
 
     def _advance(self, schedule: dict[str, Any]) -> float:
         """Fire if it is time; seconds until it is."""
         due = _time(schedule["nextRunTime"])
-        current = datetime.now(UTC)
+        current = self._clock()
         if "endTime" in schedule and due > _time(schedule["endTime"]):
             self._complete(schedule)
             return _LONGEST_SLEEP
         if due > current:
             return (due - current).total_seconds()
         limit = int(schedule.get("maxConcurrentActiveRunCount", 0))
-        if limit and self._jobs.active(schedule["name"]) >= limit and schedule["allowQueueing"]:
+        if limit and self._jobs.active(schedule["name"]) >= limit and schedule.get("allowQueueing"):
             return 1.0
         if limit and self._jobs.active(schedule["name"]) >= limit:
             log.info("schedule %s skips %s: %d runs are active", schedule["name"], due, limit)
