@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent import futures
+from importlib import metadata
 from typing import Any, Final
 
 import grpc
@@ -108,8 +109,11 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def GetPluginInfo(  # noqa: N802
         self, request: empty_pb2.Empty, context: grpc.ServicerContext
     ) -> plugin_pb2.PluginInfo:
-        # No version: one process answers for three packages.
-        return plugin_pb2.PluginInfo()
+        # One process answers for three packages before it is told which; the engine warns about
+        # a version below the SDK's, so the highest of the three serves all.
+        versions = [metadata.version(sdk.replace("_", "-")) for sdk in PACKAGES.values()]
+        highest = max(versions, key=lambda version: [int(part) for part in version.split(".")[:3]])
+        return plugin_pb2.PluginInfo(version=highest)
 
     @_answers
     def GetSchema(  # noqa: N802

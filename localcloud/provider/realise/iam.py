@@ -272,7 +272,7 @@ class DatasetMember(_Member):
             if member is None:
                 continue
             back = {basic: role for role, basic in self._BASIC.items()}
-            role = back.get(entry["role"], entry["role"])
+            role = str(back.get(entry["role"], entry["role"]))
             binding = bindings.setdefault(role, {"role": role, "members": []})
             binding["members"].append(member)
         kept = [entry for entry in dataset.get("access", []) if self._member(entry) is None]

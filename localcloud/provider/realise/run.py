@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from localcloud.provider.clients import Clients
-from localcloud.provider.diff import same
 from localcloud.provider.errors import ServiceError
 from localcloud.provider.realise.shapes import labels_seen, project_of, short, taken, without_empty
 
@@ -36,7 +35,7 @@ class _Workload:
     inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
     usual: ClassVar[dict[str, Any]] = {"launchStage": "GA", "deletionProtection": True}
-    changing: Final = ("generation", "observedGeneration", "updateTime", "etag", "conditions")
+    changing: ClassVar[tuple[str, ...]] = ("generation", "observedGeneration", "updateTime", "etag", "conditions")
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -81,13 +80,8 @@ class _Workload:
         }
 
     def update(self, id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:  # noqa: A002
-        before, after = self._body(old), self._body(new)
-        changed = [
-            name for name in {**before, **after} if not same(before.get(name), after.get(name))
-        ]
-        operation = self._clients.rest.call(
-            "PATCH", f"/v2/{id}", {"updateMask": ",".join(changed)} if changed else None, after
-        )
+        # Without a mask the API takes the whole resource, and jobs know no mask at all.
+        operation = self._clients.rest.call("PATCH", f"/v2/{id}", None, self._body(new))
         self._clients.rest.finished(operation, "v2")
         return id
 

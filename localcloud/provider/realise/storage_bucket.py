@@ -55,7 +55,14 @@ class Bucket:
         bucket = self._rest.find(f"/storage/v1/b/{id}")
         if bucket is None:
             return None
-        return _properties(bucket) | labels_seen(bucket.get("labels", {}), state) | _project(state)
+        seen = _properties(bucket) | labels_seen(bucket.get("labels", {}), state) | _project(state)
+        for asked, rule in zip(
+            state.get("lifecycleRules") or [], seen["lifecycleRules"] or [], strict=False
+        ):
+            # `sendAgeIfZero` and its like tell the provider what to send; no API returns them.
+            told = asked.get("condition", {}).items()
+            rule["condition"] |= {key: value for key, value in told if key.startswith("send")}
+        return seen
 
     def update(self, id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:  # noqa: A002
         wanted, present = _body(new), _body(old)
@@ -151,8 +158,8 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
 def _unruled(rule: Mapping[str, Any]) -> dict[str, Any]:
     back = {theirs: ours for ours, theirs in _PLURAL.items()}
     condition = {back.get(key, key): value for key, value in rule.get("condition", {}).items()}
-    if "isLive" in condition:
-        condition["withState"] = "LIVE" if condition.pop("isLive") else "ARCHIVED"
+    live = condition.pop("isLive", None)
+    condition["withState"] = "ANY" if live is None else "LIVE" if live else "ARCHIVED"
     return {"action": dict(rule.get("action", {})), "condition": condition}
 
 

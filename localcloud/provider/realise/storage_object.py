@@ -51,6 +51,20 @@ class BucketObject:
         if not state:
             # pulumi-gcp: "This resource does not support import."
             return None
+        seen = self.describe(id, state)
+        if seen is None or seen["md5hash"] == state.get("md5hash"):
+            return seen
+        # Somebody wrote something else there: show it, so that `up` writes ours again.
+        if "content" in state:
+            blob = self._blob(state)
+            seen["content"] = blob.download_as_bytes(timeout=_SECONDS).decode(errors="replace")
+        elif "source" in state:
+            digest = seen["md5hash"]
+            seen["source"] = Asset(archive=False, form={"text": f"md5 {digest}", "hash": digest})
+        return seen
+
+    def describe(self, id: str, state: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: A002
+        """The object as it is after our own writing."""
         blob = self._get(state)
         if blob is None:
             return None
@@ -64,11 +78,6 @@ class BucketObject:
             "storageClass": blob.storage_class,
         }
         seen |= {name: getattr(blob, attribute) or None for name, attribute in _SETTINGS.items()}
-        if "md5hash" in state and state["md5hash"] != digest and "content" in state:
-            # Somebody wrote something else there: show it, so that `up` writes ours again.
-            seen["content"] = blob.download_as_bytes(timeout=_SECONDS).decode(errors="replace")
-        elif "md5hash" in state and state["md5hash"] != digest and "source" in state:
-            seen["source"] = Asset(archive=False, form={"text": "", "hash": digest})
         return seen
 
     def update(self, id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:  # noqa: A002

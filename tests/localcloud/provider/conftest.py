@@ -145,8 +145,15 @@ class Deployment:
     work: Path
     config: dict[str, str]
     name: str = "test"
+    made: automation.Stack | None = None
 
     def stack(self, program: Callable[[], Any]) -> automation.Stack:
+        if self.made is None:
+            self.made = self._make()
+        self.made.workspace.program = program
+        return self.made
+
+    def _make(self) -> automation.Stack:
         settings = automation.ProjectSettings(
             name="provider-test",
             runtime="python",
@@ -155,7 +162,7 @@ class Deployment:
         stack = automation.create_or_select_stack(
             stack_name=self.name,
             project_name="provider-test",
-            program=program,
+            program=nothing,
             opts=automation.LocalWorkspaceOptions(
                 project_settings=settings,
                 env_vars=self.environment,
@@ -163,8 +170,9 @@ class Deployment:
                 pulumi_command=automation.PulumiCommand(self.environment["ENGINE"]),
             ),
         )
-        for key, value in self.config.items():
-            stack.set_config(key, automation.ConfigValue(value))
+        stack.set_all_config(
+            {key: automation.ConfigValue(value) for key, value in self.config.items()}
+        )
         return stack
 
     def up(self, program: Callable[[], Any]) -> automation.UpResult:
