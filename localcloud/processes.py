@@ -13,9 +13,7 @@ import contextlib
 import inspect
 import logging
 import os
-import re
 import shlex
-import shutil
 import signal
 import socket
 import sys
@@ -32,6 +30,7 @@ import psutil
 
 from localcloud.home import LOOPBACK, Home, NotStarted
 from localcloud.images import Image
+from localcloud.workload_logs import is_mark, mark, rotate, tail
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +38,6 @@ Restart = Literal["never", "on-failure", "always"]
 State = Literal["running", "waiting", "exited"]
 
 DEFAULT_GRACE: Final = 10.0
-LOG_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of a log before it is rotated; one older file is kept beside it as `.1`."""
-
 _TOKEN: Final = "ESTEIRA_PROCESS"  # noqa: S105 (the name of a variable)
 _BACKOFF_FIRST: Final = 0.5
 _BACKOFF_MAX: Final = 30.0
@@ -179,7 +175,7 @@ class Workload:
 
     def tail(self, lines: int = 20) -> list[str]:
         """The last lines of its log, without the supervisor's own."""
-        return [line for line in tail(self.log_file, lines * 2) if not _MARK.match(line)][-lines:]
+        return [line for line in tail(self.log_file, lines * 2) if not is_mark(line)][-lines:]
 
     # The rest is the supervisor's.
 
@@ -192,7 +188,7 @@ class Workload:
         rotate(self.log_file)
         with self.log_file.open("ab") as out:
             self.started_at = datetime.now(UTC)
-            _mark(self.log_file, f"started: {shlex.join(self.argv)}")
+            mark(self.log_file, f"started: {shlex.join(self.argv)}")
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-I",
@@ -246,7 +242,7 @@ class Workload:
                     will_restart=again,
                     asked=asked,
                 )
-                _mark(self.log_file, self.last_exit.reason())
+                mark(self.log_file, self.last_exit.reason())
                 self.state = "waiting" if again else "exited"
                 self.pid = None
                 if not again:
@@ -474,39 +470,6 @@ def end_processes(records: Iterable[_Record]) -> list[int]:
             process.kill()
     psutil.wait_procs(found, timeout=5)
     return [process.pid for process in found]
-
-
-_MARK: Final = re.compile(r"^-{3} \d{4}-\d\d-\d\dT\S+ ")
-
-
-def _mark(file: Path, text: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    one_line = text.replace("\n", "\\n")[:500]
-    with file.open("ab") as out:
-        out.write(f"--- {now} {one_line}\n".encode())
-
-
-def rotate(file: Path, limit: int = LOG_LIMIT) -> None:
-    """Move a log that has grown over `limit` bytes to `<file>.1` and empty it.
-
-    Copied and truncated rather than renamed, because the process holds it open for appending.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if file.stat().st_size > limit:
-            shutil.copyfile(file, file.with_name(f"{file.name}.1"))
-            os.truncate(file, 0)
-
-
-def tail(file: Path, lines: int = 20) -> list[str]:
-    """The last lines of a log; none if there is no log."""
-    try:
-        with file.open("rb") as source:
-            size = source.seek(0, os.SEEK_END)
-            source.seek(max(0, size - 512 * lines - 4096))
-            content = source.read()
-    except FileNotFoundError:
-        return []
-    return content.decode(errors="replace").splitlines()[-lines:]
 
 
 def _safe(name: str) -> str:

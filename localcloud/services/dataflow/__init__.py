@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from localcloud.home import DEFAULT_LOCATION, Home
 from localcloud.images import Images
-from localcloud.processes import tail
 from localcloud.rest.app import Handler, Request, Service
 from localcloud.rest.discovery import Api
 from localcloud.rest.errors import InvalidArgument, Unimplemented
@@ -29,6 +28,7 @@ from localcloud.services.dataflow.templates import (
     check_parameters,
 )
 from localcloud.services.listing import page, page_answer
+from localcloud.workload_logs import tail
 
 _LOCATED: Final = "dataflow.projects.locations"
 _PLAIN: Final = "dataflow.projects"

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from localcloud.home import Home
-from localcloud.processes import Exit, Supervisor, Workload, tail
+from localcloud.processes import Exit, Supervisor, Workload
 from localcloud.rest.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from localcloud.rest.operations import now
 from localcloud.rest.store import Documents
 from localcloud.services.dataflow.templates import Template
+from localcloud.workload_logs import tail
 
 log = logging.getLogger(__name__)
 

@@ -34,6 +34,7 @@ from localcloud.services.run.names import (
     short,
     suffix,
 )
+from localcloud.services.run.tasks import began, cancelled, ended, interrupted, new_task
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Executions:
                 self._documents.change(f"operation:{operation}", _reopened)
             for key, task in children(self._documents, "task", name, "tasks"):
                 if "startTime" in task and "completionTime" not in task:
-                    self._documents.change(f"task:{key}", _interrupted)
+                    self._documents.change(f"task:{key}", interrupted)
             self._begin(name)
 
     async def close(self) -> None:
@@ -137,7 +138,7 @@ class Executions:
             self._documents.put(f"operation:{operation['name']}", operation)
             self._documents.put(f"execution:{name}", execution)
             for index in range(count):
-                task = _new_task(execution, index)
+                task = new_task(execution, index)
                 self._documents.put(f"task:{task['name']}", task)
             self._tell_job(execution, "EXECUTION_RUNNING", added=1)
         self._begin(name)
@@ -174,10 +175,10 @@ class Executions:
         """Run one task, attempt after attempt, until it succeeds or has no retries left."""
         async with places:
             while True:
-                stored = self._documents.change(f"task:{key}", _began).value
+                stored = self._documents.change(f"task:{key}", began).value
                 self._count(execution["name"])
                 outcome = await self._attempt(execution, stored)
-                done = self._documents.change(f"task:{key}", partial(_ended, *outcome)).value
+                done = self._documents.change(f"task:{key}", partial(ended, *outcome)).value
                 self._count(execution["name"])
                 if "completionTime" in done:
                     return
@@ -212,18 +213,18 @@ class Executions:
             return 127, str(error)
         limit = task.get("timeout", "600s")
         try:
-            ended = await asyncio.wait_for(workload.wait(), seconds(limit))
+            last = await asyncio.wait_for(workload.wait(), seconds(limit))
         except TimeoutError:
             await workload.stop(_GRACE)
             return None, f"The configured timeout of {limit} was reached."
         finally:
             if workload.state == "exited":
                 await self._supervisor.stop(process)
-        if ended.code == 0:
+        if last.code == 0:
             return 0, ""
         lines = "\n".join(f"  {line}" for line in workload.tail(_LOG_LINES))
         what = "The container exited with an error."
-        return ended.code, f"{what} Its log ({workload.log_file}) ends:\n{lines}" if lines else what
+        return last.code, f"{what} Its log ({workload.log_file}) ends:\n{lines}" if lines else what
 
     def _count(self, name: str, *, final: bool = False) -> None:
         """Bring an execution's counters up to date; those of a large one at most once a second."""
@@ -249,7 +250,7 @@ class Executions:
 
         self._change(name, edit)
 
-    def _complete(self, name: str, problem: str = "", *, cancelled: bool = False) -> None:
+    def _complete(self, name: str, problem: str = "", *, on_request: bool = False) -> None:
         """Close an execution, its operation and its job's reference."""
         with contextlib.suppress(NotFound), self._documents.transaction():
             self._count(name, final=True)
@@ -272,7 +273,7 @@ class Executions:
                 )
             terminal = condition("Completed", "SUCCEEDED")
             status = "EXECUTION_SUCCEEDED"
-            if cancelled:
+            if on_request:
                 terminal = condition(
                     "Completed", "FAILED", "Execution cancelled.", execution_reason="CANCELLED"
                 )
@@ -291,9 +292,11 @@ class Executions:
 
             execution = self._change(name, edit)
             outcome: dict[str, Any] = {"response": _typed(execution)}
-            if cancelled or problem:
+            if on_request or problem:
                 # google.rpc.Code CANCELLED and UNKNOWN.
-                outcome = {"error": {"code": 1 if cancelled else 2, "message": terminal["message"]}}
+                outcome = {
+                    "error": {"code": 1 if on_request else 2, "message": terminal["message"]}
+                }
             self._documents.change(
                 f"operation:{execution['_operation']}",
                 lambda one: one.update(done=True, metadata=_typed(execution), **outcome),
@@ -328,8 +331,8 @@ class Executions:
         await self._stop_processes(name)
         for key, task in children(self._documents, "task", name, "tasks"):
             if "completionTime" not in task:
-                self._documents.change(f"task:{key}", _cancelled)
-        self._complete(name, cancelled=True)
+                self._documents.change(f"task:{key}", cancelled)
+        self._complete(name, on_request=True)
 
     async def _stop_processes(self, name: str) -> None:
         tasks = children(self._documents, "task", name, "tasks")
@@ -414,74 +417,6 @@ class Executions:
 def _reopened(operation: dict[str, Any]) -> None:
     operation.pop("error", None)
     operation.pop("done", None)
-
-
-def _new_task(execution: Mapping[str, Any], index: int) -> dict[str, Any]:
-    template = execution["template"]
-    return {
-        "name": f"{execution['name']}/tasks/{short(execution['name'])}-task{index}",
-        "uid": str(uuid.uuid4()),
-        "generation": "1",
-        "job": execution["job"],
-        "execution": short(execution["name"]),
-        "createTime": execution["createTime"],
-        "scheduledTime": execution["createTime"],
-        "updateTime": execution["createTime"],
-        "index": index,
-        "containers": template["containers"],
-        "maxRetries": template["maxRetries"],
-        "timeout": template["timeout"],
-        "retried": 0,
-        "reconciling": True,
-        "conditions": [condition("Completed", "PENDING")],
-        "etag": f'"{uuid.uuid4().hex}"',
-        "_interruptions": 0,
-    }
-
-
-def _began(task: dict[str, Any]) -> None:
-    task.setdefault("startTime", now())
-    task["updateTime"] = now()
-    task["_state"] = "running"
-    task["conditions"] = [condition("Completed", "RECONCILING"), condition("Started", "SUCCEEDED")]
-
-
-def _interrupted(task: dict[str, Any]) -> None:
-    """The local cloud was cut, not the task at fault: another attempt that costs no retry."""
-    task["retried"] = task.get("retried", 0) + 1
-    task["_interruptions"] = task.get("_interruptions", 0) + 1
-    task["_state"] = "pending"
-
-
-def _ended(code: int | None, message: str, task: dict[str, Any]) -> None:
-    task["updateTime"] = now()
-    result: dict[str, Any] = {"status": {}}
-    if code is not None:
-        result["termSignal" if code < 0 else "exitCode"] = abs(code)
-    if message:
-        result["status"] = {"code": 2, "message": message}
-    task["lastAttemptResult"] = result
-    if code == 0:
-        _close(task, "succeeded", condition("Completed", "SUCCEEDED"))
-    elif task["retried"] - task["_interruptions"] < task["maxRetries"]:
-        task["retried"] += 1
-        task["conditions"] = [condition("Completed", "RECONCILING", message)]
-    else:
-        reason = "NON_ZERO_EXIT_CODE"
-        _close(task, "failed", condition("Completed", "FAILED", message, execution_reason=reason))
-
-
-def _cancelled(task: dict[str, Any]) -> None:
-    said = condition("Completed", "FAILED", "Task cancelled.", execution_reason="CANCELLED")
-    _close(task, "cancelled", said)
-
-
-def _close(task: dict[str, Any], state: str, terminal: dict[str, Any]) -> None:
-    task["_state"] = state
-    task["completionTime"] = task["updateTime"] = now()
-    task["conditions"] = [terminal]
-    task["observedGeneration"] = task["generation"]
-    task.pop("reconciling", None)
 
 
 def _typed(execution: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from localcloud.rest.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    Unimplemented,
 )
 from localcloud.rest.operations import Operations, now
 from localcloud.rest.store import Documents
@@ -30,7 +29,6 @@ from localcloud.services.listing import (
     page,
     page_answer,
 )
-from localcloud.services.run import containers
 from localcloud.services.run.conditions import condition, settle
 from localcloud.services.run.front import Front, Route
 from localcloud.services.run.iam import Policies
@@ -44,7 +42,8 @@ from localcloud.services.run.names import (
     suffix,
 )
 from localcloud.services.run.revisions import Revisions
-from localcloud.services.run.traffic import check_traffic, resolve_traffic
+from localcloud.services.run.service_body import check_service
+from localcloud.services.run.traffic import resolve_traffic
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,6 @@ _OF_TEMPLATE: Final = (
     "executionEnvironment", "labels", "maxInstanceRequestConcurrency", "scaling",
     "serviceAccount", "sessionAffinity", "timeout", "volumes", "vpcAccess",
 )  # fmt: skip
-_UNSUPPORTED: Final = ("buildConfig", "multiRegionSettings", "iapEnabled")
 
 
 class Services:
@@ -176,42 +174,8 @@ class Services:
         )
 
     def _checked(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """What the caller decides about a service, checked, with Google's defaults."""
-        for field in _UNSUPPORTED:
-            if body.get(field):
-                raise Unimplemented(f"service.{field} is not supported by the local cloud.")
-        container = containers.check_template(body.get("template"), "template", "service")
-        template = dict(body["template"])
-        template.setdefault("timeout", "300s")
-        template.setdefault("maxInstanceRequestConcurrency", 80)
-        port = {"name": "http1", "containerPort": containers.DEFAULT_PORT}
-        template["containers"] = [{"ports": [port], **container}]
-        for holder, scaling in (
-            ("template.scaling", template.get("scaling") or {}),
-            ("scaling", body.get("scaling") or {}),
-        ):
-            low = scaling.get("minInstanceCount", 0)
-            high = scaling.get("maxInstanceCount", 0)
-            if low < 0 or high < 0 or (high and low > high):
-                raise InvalidArgument(
-                    f"{holder}: min_instance_count {low} must be at least 0 and at most "
-                    f"max_instance_count {high}."
-                )
-        custom = template.get("revision")
-        known = {short(key) for key, _ in children(self._documents, "revision", name, "revisions")}
-        if custom and not (custom.startswith(f"{short(name)}-") and len(custom) <= 63):
-            raise InvalidArgument(
-                f"template.revision: '{custom}' must start with '{short(name)}-' and have at most "
-                "63 characters."
-            )
-        return {
-            "ingress": "INGRESS_TRAFFIC_ALL",
-            "launchStage": "GA",
-            **body,
-            "name": name,
-            "template": template,
-            "traffic": check_traffic(body.get("traffic") or [], known | {custom or ""}),
-        }
+        found = children(self._documents, "revision", name, "revisions")
+        return check_service(name, body, {short(revision) for revision, _ in found})
 
     def _new_revision(self, service: Mapping[str, Any], number: int) -> dict[str, Any]:
         template = service["template"]

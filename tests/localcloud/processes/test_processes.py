@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from localcloud.home import Home
-from localcloud.processes import AlreadyRunning, Exit, Supervisor, rotate, tail
+from localcloud.processes import AlreadyRunning, Exit, Supervisor
+from localcloud.workload_logs import rotate, tail
 
 PYTHON = [sys.executable, "-c"]
 IDLE = "import signal; signal.pause()"
