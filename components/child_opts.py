@@ -20,7 +20,9 @@ def child_opts(
     Args:
         parent: The component.
         protect: Refuse to delete the child until this is lifted.
-        depends_on: What must exist before, beyond what the child's own inputs say.
+        depends_on: What must exist before, beyond what the child's own inputs say. Order belongs
+            here and not on a whole component: engine 3.250 cannot refresh a component that depends
+            on another in which something is gone ("registration isn't pending").
         ignore_changes: Properties that something other than Pulumi changes.
         delete_before_replace: The child has a fixed name, so old and new cannot stand side by side.
     """

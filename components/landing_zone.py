@@ -140,7 +140,8 @@ class LandingZone(pulumi.ComponentResource):
         return gcp.storage.Bucket(
             f"{self._name}-{role}",
             name=f"{args.bucket_prefix}-{role}",
-            location=args.location,
+            # Cloud Storage answers in capitals, and a bucket's location cannot be changed.
+            location=args.location.upper(),
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             versioning=gcp.storage.BucketVersioningArgs(enabled=True),

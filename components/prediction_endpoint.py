@@ -44,6 +44,8 @@ class PredictionEndpointArgs:
     request_log: str
     """`project.dataset.table` that keeps requests and responses. Vertex AI takes it only when the
     endpoint is created, so a change of it replaces the endpoint."""
+    request_log_table: pulumi.Resource | None = None
+    """The same table, where it is made by this program: it has to be there first."""
     sampling_rate: float = 1.0
     """Share of requests that are kept, above 0 to 1."""
     private: bool = False
@@ -108,6 +110,7 @@ class PredictionEndpoint(pulumi.ComponentResource):
                 self,
                 protect=args.protect,
                 ignore_changes=["trafficSplit", "deployedModels"],
+                depends_on=None if args.request_log_table is None else [args.request_log_table],
                 # The number is fixed, so the old one has to go first.
                 delete_before_replace=True,
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -36,6 +36,8 @@ class StreamingJobArgs:
     subnetwork: pulumi.Input[str] | None = None
     """`regions/<region>/subnetworks/<name>`; workers have no public address in any case."""
     kms_key: pulumi.Input[str] | None = None
+    after: Sequence[pulumi.Resource] = ()
+    """What the pipeline opens when it starts: subscriptions, tables, grants."""
     drain: bool = True
     """Whether deletion first finishes what was pulled; otherwise the job is cancelled, and what it
     had not written is delivered again."""
@@ -76,6 +78,6 @@ class StreamingJob(pulumi.ComponentResource):
             subnetwork=args.subnetwork,
             kms_key_name=args.kms_key,
             on_delete="drain" if args.drain else "cancel",
-            opts=child_opts(self, depends_on=[args.template.specification]),
+            opts=child_opts(self, depends_on=[args.template.specification, *args.after]),
         )
         self.register_outputs({"job_id": self.job.job_id})

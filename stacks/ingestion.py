@@ -114,13 +114,13 @@ def lay(
             max_workers=settings.streaming.max_workers,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.kms_key,
+            after=[
+                *(stream.ingestion for stream in data.streams.values()),
+                *data.warehouse.tables[RAW].values(),
+            ],
             drain=settings.streaming.drain,
         ),
-        # The job opens its subscriptions and tables when it starts.
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(depends_on=[*data.streams.values(), data.warehouse]),
-        ),
+        opts=opts,
     )
     starter = PushService(
         f"{product.name}-ingestion-starter",

@@ -17,8 +17,10 @@ from components.workload_identity import (
     WorkloadIdentityArgs,
 )
 from stacks.data import FEATURES, ONLINE, PREDICTIONS, RAW, Data
+from stacks.environment import environment
 from stacks.foundation import Foundation
 from stacks.names import account_id
+from workloads.batch_prediction.settings import BatchPredictionSettings
 from workloads.product import Product
 
 
@@ -73,14 +75,13 @@ def lay(
             location=settings.location,
             description=product.title,
             request_log=data.warehouse.table_id(PREDICTIONS, ONLINE),
+            request_log_table=data.warehouse.tables[PREDICTIONS][ONLINE],
             sampling_rate=settings.serving.request_log_sampling,
             private=settings.security.private_endpoint,
             kms_key=foundation.kms_key,
             protect=settings.security.protect,
         ),
-        opts=pulumi.ResourceOptions.merge(
-            opts, pulumi.ResourceOptions(depends_on=[data.warehouse])
-        ),
+        opts=opts,
     )
     server = WorkloadIdentity(
         f"{product.name}-serve",
@@ -136,11 +137,14 @@ def lay(
             time_zone=product.batch.time_zone,
             tasks=product.batch.tasks,
             command=("python", "-m", "workloads.batch_prediction"),
-            environment={
-                "GOOGLE_CLOUD_PROJECT": settings.project,
-                "GOOGLE_CLOUD_LOCATION": settings.location,
-                "PRODUCT": product.name,
-            },
+            environment=environment(
+                BatchPredictionSettings,
+                {
+                    "google_cloud_project": settings.project,
+                    "google_cloud_location": settings.location,
+                    "product": product.name,
+                },
+            ),
             paused=settings.batch.pause_schedules,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.kms_key,
