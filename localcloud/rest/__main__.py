@@ -16,24 +16,12 @@ import uvicorn
 from localcloud.home import LOOPBACK, Home
 from localcloud.rest.app import Service, build_app
 
-log = logging.getLogger("localcloud.rest")
-
 SERVICES: Final = ("vertex", "run", "scheduler", "dataflow")
 
 
 def services(home: Home, names: Sequence[str] = SERVICES) -> list[Service]:
     """The services of this port, in the order in which they are asked."""
-    found: list[Service] = []
-    for name in names:
-        try:
-            module = importlib.import_module(f"localcloud.services.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"localcloud.services.{name}":
-                raise
-            log.warning("service %s is not there yet", name)
-            continue
-        found.append(module.service(home))
-    return found
+    return [importlib.import_module(f"localcloud.services.{name}").service(home) for name in names]
 
 
 def main(arguments: list[str] | None = None) -> int:
