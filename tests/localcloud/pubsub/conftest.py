@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from google.cloud.pubsub import PublisherClient, SchemaServiceClient, SubscriberClient
-
 from google.pubsub_v1 import PublisherClient as GeneratedPublisher
 
 from localcloud.home import Home

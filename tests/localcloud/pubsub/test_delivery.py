@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core import exceptions
+from google.cloud.pubsub import types
 from google.cloud.pubsub_v1.subscriber.exceptions import AcknowledgeError
 from google.cloud.pubsub_v1.types import FlowControl
 from google.protobuf.duration_pb2 import Duration
@@ -291,6 +293,32 @@ class TestExactlyOnce:
         assert refused.value.metadata == {stale[0].ack_id: "PERMANENT_FAILURE_INVALID_ACK_ID"}
         pubsub.ack(subscription, fresh)
         assert pubsub.texts(subscription) == []
+
+    def test_a_stream_confirms_what_is_sent_on_it(self, pubsub: PubSub) -> None:
+        topic = pubsub.topic()
+        subscription = pubsub.subscription(
+            topic, enable_exactly_once_delivery=True, enable_message_ordering=True
+        )
+        pubsub.publish(topic, "a")
+        requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        requests.put({"subscription": subscription, "stream_ack_deadline_seconds": 60})
+        responses = pubsub.subscriber.streaming_pull(
+            requests=(types.StreamingPullRequest(r) for r in iter(requests.get, None))
+        )
+        first = next(iter(responses))
+        assert first.subscription_properties.exactly_once_delivery_enabled
+        assert first.subscription_properties.message_ordering_enabled
+        ack_id = first.received_messages[0].ack_id
+        requests.put({"modify_deadline_ack_ids": [ack_id], "modify_deadline_seconds": [30]})
+        assert list(next(responses).modify_ack_deadline_confirmation.ack_ids) == [ack_id]
+        requests.put({"ack_ids": [ack_id]})
+        assert list(next(responses).acknowledge_confirmation.ack_ids) == [ack_id]
+        requests.put({"ack_ids": [ack_id]})
+        assert list(next(responses).acknowledge_confirmation.invalid_ack_ids) == [ack_id]
+        requests.put({"stream_ack_deadline_seconds": 5})
+        with pytest.raises(exceptions.InvalidArgument, match="10 to 600"):
+            next(responses)
+        requests.put(None)
 
     def test_googles_client_reports_a_lost_lease(self, pubsub: PubSub, until: Until) -> None:
         topic = pubsub.topic()

@@ -221,7 +221,9 @@ def test_a_refused_message_becomes_a_dead_letter_with_its_attempts(
     (letter,) = pubsub.take(inspection, 1)
     assert letter.message.data == b"poison"
     attempts = [
-        m["deliveryAttempt"] for m, t in zip(endpoint.messages(), endpoint.texts()) if t == "poison"
+        body["deliveryAttempt"]
+        for body, text in zip(endpoint.messages(), endpoint.texts(), strict=True)
+        if text == "poison"
     ]
     assert attempts == [1, 2, 3, 4, 5]
     assert endpoint.texts().count("good") == 1
