@@ -100,10 +100,6 @@ class Operations:
             raise NotFound(f"Operation '{name}' not found.")
         return operation
 
-    def update_metadata(self, name: str, metadata: dict[str, Any]) -> None:
-        """Show progress while the operation runs."""
-        self._documents.change(f"operation:{name}", lambda one: one.update(metadata=metadata))
-
     def list(self, parent: str) -> list[dict[str, Any]]:
         """The operations directly below a resource, the oldest first."""
         return [one.value for one in self._documents.list(f"operation:{parent}/operations/")]

@@ -52,6 +52,7 @@ class Container:
     healthy: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def close(self) -> None:
+        """Release the connections; the process goes on."""
         await self.client.aclose()
 
 

@@ -75,6 +75,7 @@ class Endpoints:
 
     @property
     def models(self) -> Models:
+        """The registry that deployed models come from."""
         if self._models is None:
             raise RuntimeError("use_models was not called")
         return self._models
