@@ -17,6 +17,17 @@ def up(name: str, console: Console) -> Changes:
     return _operate(name, console, "up", lambda stack, show: stack.up(show))
 
 
+def up_with_outputs(name: str, console: Console) -> tuple[Changes, dict[str, Any]]:
+    """Create and update resources; also the outputs. Only what goes wrong is shown."""
+    return _operate(
+        name,
+        console,
+        "up",
+        lambda stack, show: (stack.up(show), stack.outputs()),
+        verbose=False,
+    )
+
+
 def refresh(name: str, console: Console) -> Changes:
     """Bring the state in line with what is there."""
     return _operate(name, console, "refresh", lambda stack, show: stack.refresh(show))
@@ -85,19 +96,20 @@ def environment_of(document: Any) -> dict[str, str]:
     }
 
 
-def _operate(
+def _operate[T](
     name: str,
     console: Console,
     title: str,
-    operation: Callable[[Stack, OperationProgress], Changes],
+    operation: Callable[[Stack, OperationProgress], T],
     *,
     offline: bool = False,
-) -> Changes:
+    verbose: bool = True,
+) -> T:
     with console.status(f"{name}: {title}") as status:
         opening = opened(name, offline=offline, progress=lambda line: status.update(escape(line)))
         stack = opening.__enter__()
     try:
-        with OperationProgress(console, f"{name}: {title}", verbose=True) as show:
+        with OperationProgress(console, f"{name}: {title}", verbose=verbose) as show:
             try:
                 return operation(stack, show)
             except EngineFailed as error:

@@ -53,6 +53,8 @@ class ProviderMocks(pulumi.runtime.Mocks):
         region: their region.
         default_labels: labels for every resource that takes them.
         namespace: Kubernetes' namespace.
+        repeatable: whether another run of the program finds its own resources and updates them, as
+            the creations of a killed deployment are finished; otherwise they are taken, a 409.
         made: all custom resources, in the order of their registration.
         components: all component resources as (token, name).
     """
@@ -62,6 +64,7 @@ class ProviderMocks(pulumi.runtime.Mocks):
     region: str = "us-central1"
     default_labels: Mapping[str, str] = field(default_factory=dict)
     namespace: str | None = None
+    repeatable: bool = False
     made: list[Made] = field(default_factory=list)
     components: list[tuple[str, str]] = field(default_factory=list)
 
@@ -96,8 +99,8 @@ class ProviderMocks(pulumi.runtime.Mocks):
             listed = "\n".join(f"  - {failure}" for failure in failures)
             raise InvalidInputs(f"{args.typ} {args.name!r} has invalid inputs:\n{listed}")
         state = self.lifecycle.create(args.typ, urn, checked, configured)
-        # The engine would hear of the id here; without one nobody will ask again.
-        self.lifecycle.store.acknowledge(urn, state.id)
+        if not self.repeatable:
+            self.lifecycle.store.acknowledge(urn, state.id)
         outputs = reveal(state.outputs)[0]
         with self._lock:
             self.made.append(Made(args.typ, args.name, state.id, reveal(checked)[0], dict(outputs)))
