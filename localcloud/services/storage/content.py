@@ -3,7 +3,8 @@
 A content file is written under its final, random name and belongs to nothing until a row of the
 database names it, so an object is whole or absent whenever the process is killed. Files that no
 row names are swept away at the next start. Contents never change once a row names them, so copies
-share one file.
+share one file. Nothing is forced to the disk: a killed process loses nothing by that, a power cut
+may lose the last seconds.
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ class Draft:
         self.size = 0
         self._crc32c = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = path.open("r+b" if size else "wb", buffering=0)
+        self._file: BinaryIO = self._open("r+b" if size else "wb")
         # Checksums of a content that a killed process began are not known: read it again.
         while self.size < size:
             block = self._file.read(min(BLOCK, size - self.size))
@@ -57,6 +57,13 @@ class Draft:
                 break
             self._hash(block)
         self._file.truncate(self.size)
+
+    def _open(self, mode: str) -> BinaryIO:
+        try:
+            return self.path.open(mode, buffering=0)  # pyright: ignore[reportReturnType]
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self.path.open("wb", buffering=0)
 
     def _hash(self, data: bytes) -> None:
         self._crc32c = google_crc32c.extend(self._crc32c, data)

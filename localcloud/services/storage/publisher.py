@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from localcloud.home import NotStarted
 from localcloud.services.storage import database
 from localcloud.services.storage.clock import DAY, Clock
 from localcloud.services.storage.errors import StorageError, forbidden
@@ -86,12 +87,12 @@ class Publisher:
                 f"the Cloud Pub/Sub topic '//pubsub.googleapis.com/{topic}', or that topic does "
                 "not exist.",
             ) from None
-        except exceptions.GoogleAPICallError as error:
+        except (exceptions.GoogleAPICallError, NotStarted) as error:
             raise StorageError(
                 503,
                 "backendError",
-                f"Pub/Sub at {self._address()} cannot be asked for {topic}: {error.message}. "
-                "Is it running? (`esteira local status`)",
+                f"Pub/Sub cannot be asked for {topic}: {error}. Is it running? "
+                "(`esteira local status`)",
             ) from None
 
     def _publisher(self) -> Any:

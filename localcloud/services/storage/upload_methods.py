@@ -138,6 +138,7 @@ class UploadMethods:
     ) -> Answer:
         """More bytes of a resumable upload, the question how many there are, or its end."""
         uploads = self._storage.uploads
+        uploads.get(key)
         async with uploads.lock(key):
             upload = uploads.get(key)
             if upload.finished is not None:
@@ -196,6 +197,8 @@ class UploadMethods:
             stored = draft.stored()
             verify(stored, expected_checksums(upload.fields, headers))
             with transaction(storage.connection):
+                # A lifecycle rule or the deletion of the bucket may have taken its bytes away.
+                storage.uploads.get(upload.id)
                 bucket = storage.buckets.get(upload.bucket)
                 created, released = storage.objects.create(
                     bucket, upload.name, stored, upload.fields, upload.conditions

@@ -9,13 +9,12 @@ import pytest
 
 from localcloud.services.storage.server import InProcess
 
+# Read at import: gcsfs otherwise asks for the bucket's layout by gRPC.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 gcsfs = pytest.importorskip("gcsfs")
 
 
-def test_files_and_folders(
-    server: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+def test_files_and_folders(server: InProcess, tmp_path: Path) -> None:
     files = gcsfs.GCSFileSystem(project="p", token="anon", endpoint_url=server.url)
     files.mkdir("by-gcsfs")
     files.pipe("by-gcsfs/a/small", b"hello")

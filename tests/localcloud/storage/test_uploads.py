@@ -264,6 +264,16 @@ class TestResumable:
         assert send(http, url, b"", f"*/{QUANTUM}").status_code == 200
         assert content(http) == bytes(QUANTUM)
 
+    def test_an_upload_dies_with_its_bucket(
+        self, http: httpx.Client, client: storage.Client, bucket: storage.Bucket
+    ) -> None:
+        url = begin(http)
+        send(http, url, bytes(QUANTUM), f"0-{QUANTUM - 1}/*")
+        bucket.delete()
+        client.create_bucket(bucket.name)
+        assert send(http, url, b"", f"*/{QUANTUM}").status_code == 404
+        assert list(bucket.list_blobs()) == []
+
     @pytest.mark.parametrize("span", ["0-", "5-3/9", "0-9/5", "a-b/c"])
     def test_ranges_that_make_no_sense(self, http: httpx.Client, span: str) -> None:
         assert send(http, begin(http), b"data", span).status_code == 400
