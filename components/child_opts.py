@@ -12,6 +12,7 @@ def child_opts(
     *,
     protect: bool | None = None,
     depends_on: pulumi.Input[Sequence[pulumi.Input[pulumi.Resource]]] | None = None,
+    replace_with: list[pulumi.Resource] | None = None,
     ignore_changes: list[str] | None = None,
     delete_before_replace: bool | None = None,
 ) -> pulumi.ResourceOptions:
@@ -23,6 +24,7 @@ def child_opts(
         depends_on: What must exist before, beyond what the child's own inputs say. Order belongs
             here and not on a whole component: engine 3.250 cannot refresh a component that depends
             on another in which something is gone ("registration isn't pending").
+        replace_with: Whenever one of these is replaced, so is the child.
         ignore_changes: Properties that something other than Pulumi changes.
         delete_before_replace: The child has a fixed name, so old and new cannot stand side by side.
     """
@@ -30,6 +32,7 @@ def child_opts(
         parent=parent,
         protect=protect,
         depends_on=depends_on,
+        replace_with=replace_with,
         ignore_changes=ignore_changes,
         delete_before_replace=delete_before_replace,
     )

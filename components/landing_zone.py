@@ -154,7 +154,7 @@ class LandingZone(pulumi.ComponentResource):
             if args.kms_key is None
             else gcp.storage.BucketEncryptionArgs(default_kms_key_name=args.kms_key),
             force_destroy=args.force_destroy,
-            opts=child_opts(self, protect=args.protect and not scratch),
+            opts=child_opts(self, protect=args.protect),
         )
 
 

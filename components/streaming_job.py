@@ -36,8 +36,10 @@ class StreamingJobArgs:
     subnetwork: pulumi.Input[str] | None = None
     """`regions/<region>/subnetworks/<name>`; workers have no public address in any case."""
     kms_key: pulumi.Input[str] | None = None
-    after: Sequence[pulumi.Resource] = ()
-    """What the pipeline opens when it starts: subscriptions, tables, grants."""
+    reads: Sequence[pulumi.Resource] = ()
+    """Subscriptions. A job cannot go on with one that was replaced, so it is replaced with it."""
+    writes: Sequence[pulumi.Resource] = ()
+    """Tables, which the pipeline expects when it starts."""
     drain: bool = True
     """Whether deletion first finishes what was pulled; otherwise the job is cancelled, and what it
     had not written is delivered again."""
@@ -78,6 +80,12 @@ class StreamingJob(pulumi.ComponentResource):
             subnetwork=args.subnetwork,
             kms_key_name=args.kms_key,
             on_delete="drain" if args.drain else "cancel",
-            opts=child_opts(self, depends_on=[args.template.specification, *args.after]),
+            opts=child_opts(
+                self,
+                depends_on=[args.template.specification, *args.reads, *args.writes],
+                replace_with=list(args.reads),
+                # Dataflow runs no two jobs of one name.
+                delete_before_replace=True,
+            ),
         )
         self.register_outputs({"job_id": self.job.job_id})

@@ -102,7 +102,7 @@ class WarehouseArgs:
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts the tables; Google's own when not given."""
     deletion_protection: bool = True
-    """Whether BigQuery tables refuse to be dropped by a change of the program."""
+    """Whether tables and views refuse to be dropped by a change of the program."""
     force_destroy: bool = False
     """Whether destroying the stack deletes datasets that hold tables made by others."""
     protect: bool = False
@@ -181,8 +181,7 @@ class Warehouse(pulumi.ComponentResource):
                 table_id=table.name,
                 description=table.description,
                 view=gcp.bigquery.TableViewArgs(query=table.query, use_legacy_sql=False),
-                # A view holds nothing, and has to follow the tables it reads.
-                deletion_protection=False,
+                deletion_protection=args.deletion_protection,
                 opts=child_opts(self, depends_on=list(made.values())),
             )
         return gcp.bigquery.Table(

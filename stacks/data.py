@@ -13,6 +13,7 @@ from components.prediction_endpoint import REQUEST_LOG
 from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
 from stacks.foundation import Foundation
 from workloads import contracts
+from workloads.batch_prediction import tables as predicted
 from workloads.ingestion import tables as ingested
 from workloads.product import Product
 
@@ -184,7 +185,7 @@ def _table(table: ingested.Table, retention_days: int | None) -> Table:
 def _predictions(product: Product, foundation: Foundation) -> Dataset:
     retention_days = foundation.settings.retention.prediction_rows
     return Dataset(
-        name=f"{product.id}_predictions",
+        name=predicted.dataset(product),
         description=f"What the models of {product.name} answered",
         tables=[
             Table(
@@ -195,5 +196,6 @@ def _predictions(product: Product, foundation: Foundation) -> Dataset:
                 cluster_by=("deployed_model_id",),
                 retention_days=retention_days,
             ),
+            _table(predicted.BATCH, retention_days),
         ],
     )

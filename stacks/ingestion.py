@@ -114,10 +114,8 @@ def lay(
             max_workers=settings.streaming.max_workers,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.kms_key,
-            after=[
-                *(stream.ingestion for stream in data.streams.values()),
-                *data.warehouse.tables[RAW].values(),
-            ],
+            reads=[stream.ingestion for stream in data.streams.values()],
+            writes=list(data.warehouse.tables[RAW].values()),
             drain=settings.streaming.drain,
         ),
         opts=opts,

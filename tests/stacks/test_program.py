@@ -68,9 +68,10 @@ def test_names_are_those_that_workloads_expect(compose: Any) -> None:
     assert mine["landing"]["topic"] == "projects/esteira-local/topics/flight-delay-landed"
     assert mine["tables"]["raw"]["dead_letters"] == "esteira-local.flight_delay_raw.dead_letters"
     assert mine["tables"]["features"] == "esteira-local.flight_delay_features"
-    assert mine["tables"]["predictions"]["online"] == (
-        "esteira-local.flight_delay_predictions.online"
-    )
+    assert mine["tables"]["predictions"] == {
+        "online": "esteira-local.flight_delay_predictions.online",
+        "batch": "esteira-local.flight_delay_predictions.batch",
+    }
     assert mine["ingestion"]["batch_template"] == (
         "gs://esteira-local-flight-delay-work/templates/batch.json"
     )
@@ -142,7 +143,7 @@ def test_prod_keeps_what_it_has(compose: Any) -> None:
     for dataset in composed.mocks.find("gcp:bigquery/dataset:Dataset"):
         assert dataset.inputs["deleteContentsOnDestroy"] is False
     for table in composed.mocks.find("gcp:bigquery/table:Table"):
-        assert table.inputs["deletionProtection"] is ("view" not in table.inputs), table.name
+        assert table.inputs["deletionProtection"] is True, table.name
 
 
 def test_nothing_in_prod_is_reached_from_outside(compose: Any) -> None:

@@ -1,0 +1,37 @@
+"""The program on the real engine, without credentials."""
+
+from __future__ import annotations
+
+import pytest
+from pulumi.automation import EngineEvent
+
+from esteira.engine import install, stack
+from stacks.settings import Environment
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(install.find() is None, reason="no Pulumi engine; `make setup` gets one"),
+]
+
+
+@pytest.mark.parametrize("name", [one.value for one in Environment])
+def test_a_stack_previews_without_credentials(name: str) -> None:
+    events: list[EngineEvent] = []
+    with stack.opened(name, offline=True, progress=lambda _: None) as opened:
+        changes = opened.preview(events.append)
+    errors = [
+        event.diagnostic_event.message
+        for event in events
+        if event.diagnostic_event and event.diagnostic_event.severity == "error"
+    ]
+    assert errors == []
+    assert set(changes.counts) == {"create"}
+    planned = {
+        event.resource_pre_event.metadata.type for event in events if event.resource_pre_event
+    }
+    assert {
+        "gcp:pubsub/topic:Topic",
+        "gcp:dataflow/flexTemplateJob:FlexTemplateJob",
+        "gcp:vertex/aiEndpoint:AiEndpoint",
+        "docker:index/image:Image",
+    } <= planned
