@@ -20,7 +20,8 @@ from localcloud.services.storage.content import Stored
 from localcloud.services.storage.database import transaction
 from localcloud.services.storage.errors import StorageError, invalid, object_not_found, unsupported
 from localcloud.services.storage.object_methods import generation_of
-from localcloud.services.storage.objects import FIELDS, StoredObject, check_name
+from localcloud.services.storage.object_rules import check_name
+from localcloud.services.storage.objects import FIELDS, StoredObject
 from localcloud.services.storage.service import Call, CloudStorage, Handler
 
 _MAX_SOURCES: Final = 32

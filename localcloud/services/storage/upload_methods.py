@@ -17,7 +17,7 @@ from localcloud.services.storage.content import Draft
 from localcloud.services.storage.database import transaction
 from localcloud.services.storage.errors import StorageError, invalid, required, unsupported
 from localcloud.services.storage.multipart import Related, boundary_of
-from localcloud.services.storage.objects import check_fields, check_name
+from localcloud.services.storage.object_rules import check_fields, check_name
 from localcloud.services.storage.service import CloudStorage
 from localcloud.services.storage.uploads import (
     QUANTUM,
