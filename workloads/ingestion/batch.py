@@ -13,11 +13,14 @@ contract does not allow go to the dead letters with their number.
 from __future__ import annotations
 
 import importlib
+import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
@@ -155,12 +158,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         for one in counters
         if one.key.metric.namespace == NAMESPACE and one.result
     }
+    _report(added)
     log.info("added %s in %.1f s", added or "nothing new", time.monotonic() - started)
 
 
-if __name__ == "__main__":
-    from pathlib import Path
+def _report(added: dict[str, int]) -> None:
+    """Leave the counters where the job's metrics are read from; Dataflow gathers them itself."""
+    if path := os.environ.get("DATAFLOW_METRICS_FILE"):
+        counters = [
+            {"namespace": NAMESPACE, "name": name, "step": "Load", "value": value}
+            for name, value in added.items()
+        ]
+        Path(path).write_text(json.dumps({"counters": counters}))
 
+
+if __name__ == "__main__":
     # Run by path, Python searches this folder, whose modules are not meant to be found by name.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     # Workers find the steps by module name, so the job is built from the module, not from here.

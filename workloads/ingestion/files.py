@@ -20,7 +20,7 @@ SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 LINE_LIMIT: Final = 1024 * 1024
 """Bytes of one line. A longer one is no row of any contract, and is dead-lettered in pieces."""
 _BLOCK: Final = 1024 * 1024
-_OBJECT: Final = re.compile(r"gs://(?P<bucket>[^/|#]+)/(?P<name>[^|#]+)#(?P<generation>[0-9]+)")
+_OBJECT: Final = re.compile(r"gs://(?P<bucket>[^/|]+)/(?P<name>[^|]+)#(?P<generation>[0-9]+)")
 
 
 class UnknownObject(ValueError):
@@ -50,7 +50,9 @@ class LandedObject:
         """
         match = _OBJECT.fullmatch(text)
         if not match:
-            raise UnknownObject("object", text, "gs://bucket/folder/name#generation")
+            raise UnknownObject(
+                "object", text, "gs://bucket/folder/name#generation, without `|` in the name"
+            )
         return cls(match["bucket"], match["name"], int(match["generation"]))
 
     def __str__(self) -> str:

@@ -74,7 +74,7 @@ BATCH: Final = (
         name="objects",
         label="Objects",
         help="Objects to take in, `gs://bucket/folder/name#generation`, several joined by `|`.",
-        regex=r"^gs://[^|#]+#[0-9]+(\|gs://[^|#]+#[0-9]+)*$",
+        regex=r"^gs://[^|]+#[0-9]+(\|gs://[^|]+#[0-9]+)*$",
     ),
     Option(
         name="chunk_lines",

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
@@ -296,8 +297,6 @@ def _run_until_stopped(result: PipelineResult) -> None:
 
 
 if __name__ == "__main__":
-    from pathlib import Path
-
     # Run by path, Python searches this folder, whose modules are not meant to be found by name.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     # Workers find the steps by module name, so the job is built from the module, not from here.
