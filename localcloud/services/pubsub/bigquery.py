@@ -22,9 +22,9 @@ from requests.exceptions import RequestException
 from localcloud.home import NotStarted
 from localcloud.services.pubsub import wire
 from localcloud.services.pubsub.avro_codec import Mismatch
-from localcloud.services.pubsub.backlog import Entry
 from localcloud.services.pubsub.consumers import Consumer
 from localcloud.services.pubsub.delivery import Subscription
+from localcloud.services.pubsub.entries import Entry
 from localcloud.services.pubsub.errors import Fault, invalid, not_found, unavailable
 from localcloud.services.pubsub.pauses import Pause
 from localcloud.services.pubsub.rows import Rows

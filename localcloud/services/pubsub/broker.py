@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from localcloud.home import Home
 from localcloud.services.pubsub import names, wire
-from localcloud.services.pubsub.backlog import Entry
 from localcloud.services.pubsub.checks import MICROS, micros
 from localcloud.services.pubsub.delivery import Subscription
+from localcloud.services.pubsub.entries import Entry
 from localcloud.services.pubsub.errors import not_found
 from localcloud.services.pubsub.messages import Clock, Message, Numbers
 from localcloud.services.pubsub.schemas import SCHEMA_ATTRIBUTES, Schemas

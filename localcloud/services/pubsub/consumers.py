@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localcloud.services.pubsub.backlog import Key
+    from localcloud.services.pubsub.entries import Key
 
 
 class Consumer:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from localcloud.services.pubsub import tokens
-from localcloud.services.pubsub.backlog import Backlog, Entry, Rules
+from localcloud.services.pubsub.backlog import Backlog
 from localcloud.services.pubsub.checks import MICROS, micros
 from localcloud.services.pubsub.consumers import Consumer
+from localcloud.services.pubsub.entries import Entry, Rules
 from localcloud.services.pubsub.errors import Fault, aborted, invalid
 from localcloud.services.pubsub.filters import compile_filter
 from localcloud.services.pubsub.messages import Message
@@ -30,7 +31,6 @@ WINDOW_BYTES: Final = 128 * 1024 * 1024
 BATCH_BYTES: Final = 2 * 1024 * 1024
 COMPACT_AFTER: Final = 5_000
 
-INVALID_ACK_ID: Final = "PERMANENT_FAILURE_INVALID_ACK_ID"
 _ACK: Final = "INSERT OR IGNORE INTO acked VALUES (?, ?)"
 
 
@@ -216,15 +216,23 @@ class Subscription:
         """The number of this delivery, from 1; 0 without a dead-letter policy."""
         return entry.failures + 1 if self.backlog.rules.max_attempts else 0
 
-    def acknowledge(self, ack_ids: Iterable[str]) -> Outcome:
+    def acknowledge(self, ack_ids: Iterable[str], *, whole: bool = False) -> Outcome:
         """Acknowledge.
+
+        Args:
+            whole: with exactly-once delivery, do nothing when one of the ids is invalid.
 
         Raises:
             Fault: INVALID_ARGUMENT for an id that is not of this subscription.
         """
         outcome = Outcome()
         rows: list[tuple[int, int]] = []
-        for ack_id, number, lease in self._decoded(ack_ids):
+        decoded = self._decoded(ack_ids)
+        if whole and self.exactly_once:
+            outcome.invalid = [a for a, n, lease in decoded if not self.backlog.holds(n, lease)]
+            if outcome.invalid:
+                return outcome
+        for ack_id, number, lease in decoded:
             if not self.backlog.acknowledge(number, lease):
                 if self.exactly_once:
                     outcome.invalid.append(ack_id)

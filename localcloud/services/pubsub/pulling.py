@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from localcloud.services.pubsub import wire
 from localcloud.services.pubsub.consumers import Consumer
-from localcloud.services.pubsub.delivery import INVALID_ACK_ID, Outcome, Subscription
+from localcloud.services.pubsub.delivery import Outcome, Subscription
 from localcloud.services.pubsub.errors import Fault, failed_precondition, invalid, not_found
 from localcloud.services.pubsub.wire import Pb
 
 if TYPE_CHECKING:
-    from localcloud.services.pubsub.backlog import Entry
     from localcloud.services.pubsub.broker import Broker
+    from localcloud.services.pubsub.entries import Entry
 
 # How long a pull with nothing to give waits. Google bounds it without saying how; Beam's
 # DirectRunner, which pulls in its own threads, stands still meanwhile.
@@ -24,6 +25,11 @@ PULL_SECONDS: Final = 1.0
 MAX_PULL: Final = 1_000
 STREAM_BATCH: Final = 500
 MAX_DEADLINE: Final = 600
+# Why an acknowledgement id failed, in the words that Google's clients look for.
+INVALID_ACK_ID: Final = "PERMANENT_FAILURE_INVALID_ACK_ID"
+NOT_YET: Final = "TRANSIENT_FAILURE_REQUEST_NOT_DONE"
+# gRPC clients take 8 KiB of trailing metadata; an id left out counts as failed.
+MAX_REASONS: Final = 60
 
 
 class Pulling:
@@ -59,10 +65,13 @@ class Pulling:
         subscription = self._pullable(request.subscription)
         if not request.ack_ids:
             raise invalid("ack_ids is empty; at least one is needed.")
-        outcome = subscription.acknowledge(request.ack_ids)
+        # A request with one invalid id is refused whole, and says which ids to send again: with a
+        # part of it done, Google's Python client would report that part as failed for good.
+        outcome = subscription.acknowledge(request.ack_ids, whole=True)
         if outcome.committed is not None:
             await outcome.committed
-        _raise_invalid(outcome)
+        again = set(request.ack_ids) - set(outcome.invalid) if outcome.invalid else ()
+        _raise_invalid(outcome, again)
 
     async def modify_ack_deadline(self, request: Pb) -> None:
         subscription = self._pullable(request.subscription)
@@ -230,12 +239,13 @@ def _check_deadline(field: str, seconds: int, *, lowest: int) -> None:
         raise invalid(f"{field} is {seconds}; it must be {lowest} to {MAX_DEADLINE}.")
 
 
-def _raise_invalid(outcome: Outcome) -> None:
+def _raise_invalid(outcome: Outcome, again: Iterable[str] = ()) -> None:
     if outcome.invalid:
+        reasons = dict.fromkeys(outcome.invalid, INVALID_ACK_ID) | dict.fromkeys(again, NOT_YET)
         raise Fault(
             grpc.StatusCode.INVALID_ARGUMENT,
             "Some acknowledgement ids in the request were invalid. This could be because the "
             "acknowledgement ids have expired or the acknowledgement ids were malformed.",
             reason="EXACTLY_ONCE_ACKID_FAILURE",
-            metadata=dict.fromkeys(outcome.invalid, INVALID_ACK_ID),
+            metadata=dict(islice(reasons.items(), MAX_REASONS)),
         )

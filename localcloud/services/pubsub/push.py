@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from localcloud.services.pubsub.backlog import Entry
 from localcloud.services.pubsub.consumers import Consumer
 from localcloud.services.pubsub.delivery import Subscription
+from localcloud.services.pubsub.entries import Entry
 from localcloud.services.pubsub.pauses import Pause
 from localcloud.services.pubsub.wire import Pb
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from localcloud.services.pubsub.backlog import Backlog, Entry, Rules
+from localcloud.services.pubsub.backlog import Backlog
 from localcloud.services.pubsub.consumers import Consumer
+from localcloud.services.pubsub.entries import Entry, Rules
 from localcloud.services.pubsub.messages import Message, Numbers
 
 EVERYTHING = 10_000_000

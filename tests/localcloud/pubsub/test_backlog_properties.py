@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localcloud.services.pubsub.backlog import LEASED, Backlog, Entry, Rules
+from localcloud.services.pubsub.backlog import Backlog
 from localcloud.services.pubsub.consumers import Consumer
+from localcloud.services.pubsub.entries import LEASED, Entry, Rules
 from localcloud.services.pubsub.messages import Message, Numbers
 
 STEP = st.one_of(

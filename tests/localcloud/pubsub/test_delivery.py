@@ -193,7 +193,7 @@ class TestStream:
         future = stream(pubsub, subscription, callback)
         pubsub.publish(topic, "slow")
         until(lambda: seen)
-        assert not release.wait(12), "longer than the first deadline"
+        assert not release.wait(10.5), "longer than the first deadline"
         release.set()
         finish(future)
         assert len(seen) == 1
@@ -320,6 +320,21 @@ class TestExactlyOnce:
             next(responses)
         requests.put(None)
 
+    def test_beside_an_invalid_id_the_valid_ones_are_to_be_sent_again(self, pubsub: PubSub) -> None:
+        topic = pubsub.topic()
+        subscription = pubsub.subscription(topic, enable_exactly_once_delivery=True)
+        pubsub.publish(topic, *(str(i) for i in range(300)))
+        received = pubsub.pull(subscription, 300)
+        pubsub.ack(subscription, received[:1])
+        with pytest.raises(exceptions.InvalidArgument) as refused:
+            pubsub.ack(subscription, received)
+        reasons = refused.value.metadata
+        assert reasons[received[0].ack_id].startswith("PERMANENT_")
+        others = {reason.partition("_")[0] for ack, reason in reasons.items()} - {"PERMANENT"}
+        assert others == {"TRANSIENT"}
+        pubsub.ack(subscription, received[1:])
+        assert pubsub.texts(subscription) == []
+
     def test_googles_client_reports_a_lost_lease(self, pubsub: PubSub, until: Until) -> None:
         topic = pubsub.topic()
         subscription = pubsub.subscription(topic, enable_exactly_once_delivery=True)
@@ -379,7 +394,10 @@ class TestFailures:
         }
         assert pubsub.texts(subscription) == ["behind"]
 
-    def test_without_its_dead_letter_topic_a_message_stays(self, pubsub: PubSub) -> None:
+    def test_without_its_dead_letter_topic_a_message_stays(
+        self, pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("localcloud.services.pubsub.backlog.BURIAL_SECONDS", 0.5)
         topic, letters = pubsub.topic(), pubsub.topic()
         subscription = pubsub.subscription(
             topic, dead_letter_policy={"dead_letter_topic": letters, "max_delivery_attempts": 5}
