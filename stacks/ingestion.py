@@ -43,6 +43,8 @@ class Ingestion:
     """Runs the workers of both pipelines, and the starter."""
     caller: WorkloadIdentity
     """Calls the starter for Pub/Sub, and starts scheduled jobs."""
+    publisher: WorkloadIdentity
+    """Replays history and dead letters into the streams."""
 
 
 def lay(
@@ -141,7 +143,13 @@ def lay(
         opts=opts,
     )
     return Ingestion(
-        stream=stream, batch=batch, job=job, starter=starter, workers=workers, caller=caller
+        stream=stream,
+        batch=batch,
+        job=job,
+        starter=starter,
+        workers=workers,
+        caller=caller,
+        publisher=_publisher(product, foundation, data, opts),
     )
 
 
@@ -207,6 +215,43 @@ def _workers(
                 Grant(role="roles/dataflow.developer", on=project, label="launch"),
             ],
             acts_as_itself=True,
+        ),
+        opts=opts,
+    )
+
+
+def _publisher(
+    product: Product, foundation: Foundation, data: Data, opts: pulumi.ResourceOptions
+) -> WorkloadIdentity:
+    return WorkloadIdentity(
+        f"{product.name}-replay",
+        args=WorkloadIdentityArgs(
+            account_id=account_id(product.name, "replay"),
+            description=f"Replays history and dead letters of {product.name}",
+            grants=[
+                *(
+                    Grant(
+                        role="roles/pubsub.publisher", on=stream.topic, label=f"publish-{contract}"
+                    )
+                    for contract, stream in data.streams.items()
+                ),
+                Grant(
+                    role="roles/storage.objectCreator",
+                    on=data.landing.landing,
+                    label="write-landing",
+                ),
+                # A replayed dead letter is told so by a row of its own.
+                Grant(
+                    role="roles/bigquery.dataEditor",
+                    on=data.warehouse.datasets[RAW],
+                    label="mark-replayed",
+                ),
+                Grant(
+                    role="roles/bigquery.jobUser",
+                    on=ProjectWide(project=foundation.settings.project),
+                    label="query",
+                ),
+            ],
         ),
         opts=opts,
     )

@@ -56,6 +56,7 @@ def _lay(product: products.Product, shared: foundation.Foundation) -> dict[str, 
         "service_accounts": {
             "ingest": its_ingestion.workers.email,
             "call": its_ingestion.caller.email,
+            "replay": its_ingestion.publisher.email,
             "train": its_model.runner.service_account,
             "serve": its_model.server.email,
             "batch": its_model.predictor.email,
