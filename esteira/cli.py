@@ -6,17 +6,15 @@ who only runs `up` needs neither Beam nor scikit-learn installed.
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from esteira import model_commands
+from esteira import data_commands, model_commands
+from esteira.printing import AsJson, console, fail, print_json, result
 
 app = typer.Typer(
     name="esteira",
@@ -27,13 +25,10 @@ app = typer.Typer(
 )
 local_app = typer.Typer(help="The local cloud of this checkout.", no_args_is_help=True)
 app.add_typer(local_app, name="local")
+data_commands.register(app)
 model_commands.register(app)
 
-# What a person watches goes to the error stream: the output stream is for what a program reads.
-console = Console(stderr=True)
-
 StackName = Annotated[str, typer.Argument(metavar="STACK", help="local, dev or prod")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 class OutputFormat(StrEnum):
@@ -51,7 +46,7 @@ def up(stack: StackName, as_json: AsJson = False) -> None:
     from esteira import operations
 
     changes = operations.up(stack, console)
-    _result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
+    result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
 
 
 @app.command()
@@ -68,7 +63,7 @@ def preview(
     from esteira import operations
 
     if as_json:
-        _print_json(operations.digest(stack, console, offline=offline))
+        print_json(operations.digest(stack, console, offline=offline))
         return
     changes = operations.preview(stack, console, offline=offline)
     console.print(f"[bold]{stack}[/]: {changes}", highlight=False)
@@ -80,7 +75,7 @@ def refresh(stack: StackName, as_json: AsJson = False) -> None:
     from esteira import operations
 
     changes = operations.refresh(stack, console)
-    _result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
+    result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
 
 
 @app.command()
@@ -95,7 +90,7 @@ def destroy(
     if stack != "local" and not yes:
         typer.confirm(f"Delete every resource of {stack}?", abort=True, err=True)
     changes = operations.destroy(stack, console)
-    _result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
+    result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
 
 
 @app.command()
@@ -112,7 +107,7 @@ def outputs(
     found = operations.outputs(stack, console)
     form = OutputFormat.JSON if as_json else form
     if form is OutputFormat.JSON:
-        _print_json(found)
+        print_json(found)
     elif form is OutputFormat.YAML:
         import yaml
 
@@ -122,10 +117,10 @@ def outputs(
             f"{name}={value}\n" for name, value in operations.environment_of(found).items()
         )
     else:
-        table = Table("output", "value", box=None)
-        for name, value in operations.flattened(found).items():
-            table.add_row(name, escape(str(value)))
-        Console().print(table)
+        # Written whole and not laid out: a value that is cut off is of no use to anyone.
+        flat = operations.flattened(found)
+        width = max(map(len, flat), default=0)
+        sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in flat.items())
 
 
 @app.command()
@@ -133,7 +128,7 @@ def export(stack: StackName) -> None:
     """Print Pulumi's own export of a stack, as JSON."""
     from esteira import operations
 
-    _print_json(operations.export(stack, console))
+    print_json(operations.export(stack, console))
 
 
 @app.command()
@@ -143,7 +138,7 @@ def demo(as_json: AsJson = False) -> None:
 
     report = run(console)
     if as_json:
-        _print_json(report)
+        print_json(report)
 
 
 @app.command()
@@ -153,7 +148,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = examine()
     if as_json:
-        _print_json([finding.as_dict() for finding in findings])
+        print_json([finding.as_dict() for finding in findings])
     else:
         for finding in findings:
             mark = "[green]✓[/]" if finding.good else "[red]✗[/]"
@@ -171,7 +166,7 @@ def local_start(as_json: AsJson = False) -> None:
 
     with console.status("starting the local cloud") as status:
         endpoints = local.start(status.update)
-    _result({"ports": endpoints.ports}, as_json, "the local cloud is up; `esteira local status`")
+    result({"ports": endpoints.ports}, as_json, "the local cloud is up; `esteira local status`")
 
 
 @local_app.command("stop")
@@ -181,7 +176,7 @@ def local_stop(as_json: AsJson = False) -> None:
     from localcloud import daemon
 
     stopped = daemon.stop(local.home())
-    _result({"stopped": stopped}, as_json, "stopped" if stopped else "it was not running")
+    result({"stopped": stopped}, as_json, "stopped" if stopped else "it was not running")
 
 
 @local_app.command("status")
@@ -194,7 +189,7 @@ def local_status(as_json: AsJson = False) -> None:
 
     status = daemon.status(local.home())
     if as_json:
-        _print_json(msgspec.to_builtins(status))
+        print_json(msgspec.to_builtins(status))
     else:
         state = f"running, pid {status.pid}" if status.running else "not running"
         console.print(f"local cloud at {status.home}: {state}", highlight=False)
@@ -222,7 +217,7 @@ def local_logs(
             print(name)  # noqa: T201
         return
     if service not in files:
-        _fail(f"no log of {service!r}; there are: {', '.join(sorted(files)) or 'none yet'}")
+        fail(f"no log of {service!r}; there are: {', '.join(sorted(files)) or 'none yet'}")
     tail = files[service].read_text(errors="replace").splitlines()[-lines:]
     sys.stdout.writelines(f"{line}\n" for line in tail)
 
@@ -233,22 +228,6 @@ def local_env() -> None:
     from esteira import local
 
     print(local.shell_exports(local.home().reserve()))  # noqa: T201
-
-
-def _result(document: dict[str, Any], as_json: bool, text: str) -> None:
-    if as_json:
-        _print_json(document)
-    else:
-        console.print(escape(text), highlight=False)
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
-
-
-def _fail(message: str) -> NoReturn:
-    console.print(f"[red]error[/] {escape(message)}", highlight=False)
-    raise typer.Exit(1)
 
 
 def main() -> None:

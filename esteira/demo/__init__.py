@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
 from esteira.demo.stages import Stage, Stages
+
+_HINTS: Final = (
+    ("esteira outputs local", "topics, tables, buckets, endpoint"),
+    ("esteira preview local", "nothing to do, also after the release"),
+    ("esteira accounting flight-delay", "where every message ended"),
+    ("esteira dead-letters list flight-delay", "what was refused, and why"),
+    ("esteira release status flight-delay", "which model serves; `rollback` returns"),
+    ("esteira local logs", "of every service and workload"),
+    ('eval "$(esteira local env)"', "point your own Google client here"),
+    ("make clean", "remove everything"),
+)
 
 
 def run(console: Console) -> dict[str, Any]:
@@ -189,19 +200,11 @@ def _next(
     console: Console, seconds: float, own: dict[str, Any], url: str, instance: dict[str, Any]
 ) -> None:
     body = json.dumps({"instances": [instance]}, separators=(",", ":"))
-    console.print(
-        Panel(
-            "esteira outputs local            [dim]topics, tables, buckets, endpoint[/]\n"
-            "esteira preview local            [dim]nothing to do, also after the release[/]\n"
-            "esteira dead-letters list        [dim]what was refused, and why[/]\n"
-            "esteira release rollback         [dim]return to the model before[/]\n"
-            "esteira local logs               [dim]every service and workload[/]\n"
-            'eval "$(esteira local env)"      [dim]point your own Google client here[/]\n'
-            "make clean                       [dim]remove everything[/]",
-            title=f"The platform is up, after {seconds:.0f} s. Where to look next",
-            title_align="left",
-        )
-    )
+    hints = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for command, what in _HINTS:
+        hints.add_row(command, f"[dim]{what}[/]")
+    title = f"The platform is up, after {seconds:.0f} s. Where to look next"
+    console.print(Panel(hints, title=title, title_align="left"))
     console.print(f"tables: [cyan]{own['tables']['raw']['flights']}[/] and its neighbours")
     console.print("ask the endpoint:")
     console.print(
