@@ -1,7 +1,8 @@
 """`gcp:dataflow:FlexTemplateJob` in the local Dataflow.
 
 A batch job that ends is gone, as pulumi-gcp has it. A streaming job whose parameters change is
-drained and launched again; its id is then another.
+replaced by Dataflow's own update, which ends the old job once the new one takes over; the id of the
+job is then another.
 """
 
 from __future__ import annotations
@@ -64,11 +65,14 @@ class FlexTemplateJob:
         return None
 
     def create(self, properties: Mapping[str, Any]) -> str:
+        return self._launched(properties, {})
+
+    def _launched(self, properties: Mapping[str, Any], update: dict[str, Any]) -> str:
         launched = self._clients.rest.call(
             "POST",
             f"{_place(properties)}/flexTemplates:launch",
             None,
-            {"launchParameter": _launch(properties)},
+            {"launchParameter": _launch(properties) | update},
         )
         id = str(launched["job"]["id"])  # noqa: A001
         self._until(properties, id, _STARTING, START_SECONDS, inside=False)
@@ -97,8 +101,10 @@ class FlexTemplateJob:
     def update(self, id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:  # noqa: A002
         if same(_launch(old), _launch(new)):
             return str(old.get("jobId") or id)
-        self._end(id, old, "drain")
-        return self.create(new)
+        update: dict[str, Any] = {"update": True}
+        if new.get("transformNameMapping"):
+            update["transformNameMappings"] = dict(new["transformNameMapping"])
+        return self._launched(new, update)
 
     def delete(self, id: str, state: Mapping[str, Any]) -> None:  # noqa: A002
         self._end(id, state, str(state.get("onDelete") or "cancel"))

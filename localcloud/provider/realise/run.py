@@ -35,7 +35,13 @@ class _Workload:
     inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
     usual: ClassVar[dict[str, Any]] = {"launchStage": "GA", "deletionProtection": True}
-    changing: ClassVar[tuple[str, ...]] = ("generation", "observedGeneration", "updateTime", "etag", "conditions")
+    changing: ClassVar[tuple[str, ...]] = (
+        "generation",
+        "observedGeneration",
+        "updateTime",
+        "etag",
+        "conditions",
+    )
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients

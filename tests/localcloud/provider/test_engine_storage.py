@@ -47,7 +47,9 @@ def program(name: str, content: str = "one", days: int = 30) -> None:
     )
     topic = pubsub.Topic("landed", name=f"{name}-landed")
     agent = organizations.get_project_output().number.apply(
-        lambda number: f"serviceAccount:service-{number}@gs-project-accounts.iam.gserviceaccount.com"
+        lambda number: (
+            f"serviceAccount:service-{number}@gs-project-accounts.iam.gserviceaccount.com"
+        )
     )
     grant = pubsub.TopicIAMMember(
         "agent", topic=topic.id, role="roles/pubsub.publisher", member=agent
