@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -34,8 +35,28 @@ def refresh(name: str, console: Console) -> Changes:
 
 
 def destroy(name: str, console: Console) -> Changes:
-    """Delete every resource."""
+    """Delete every resource. Models are taken off their endpoints first: with one deployed, Google
+    refuses to delete the endpoint, and Pulumi, which did not deploy it, cannot undeploy it."""
+    products = outputs(name, console).get("esteira", {}).get("products", {})
+    with console.status(f"{name}: undeploying models") as status:
+        _undeploy(name, list(products), status.update)
     return _operate(name, console, "destroy", lambda stack, show: stack.destroy(show))
+
+
+def _undeploy(stack: str, products: list[str], doing: Callable[[str], None]) -> None:
+    from esteira.session import connect
+    from workloads.product import load
+    from workloads.release.endpoint import Endpoint, NoEndpoint
+
+    if not products:
+        return
+    connect(stack, doing)
+    for product in products:
+        with contextlib.suppress(NoEndpoint):
+            endpoint = Endpoint(load(product))
+            if endpoint.deployed():
+                doing(f"{product}: undeploying models")
+                endpoint.resource.undeploy_all()
 
 
 def preview(name: str, console: Console, *, offline: bool) -> Changes:

@@ -172,6 +172,7 @@ def vertex() -> Any:
     """The Vertex AI SDK (`google.cloud.aiplatform`), initialised for this project and location."""
     from google.cloud import aiplatform
 
+    _let_loggers_propagate("google.cloud.aiplatform")
     if endpoint := os.environ.get("VERTEX_API_ENDPOINT"):
         aiplatform.init(
             project=project(),
@@ -184,6 +185,20 @@ def vertex() -> Any:
     else:
         aiplatform.init(project=project(), location=location())
     return aiplatform
+
+
+def _let_loggers_propagate(package: str) -> None:
+    """Take a library's own handlers away, so that whoever configures logging decides.
+
+    The Vertex AI SDK writes its progress to the output stream, amid what a program reads there.
+    """
+    import logging
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(package):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.setLevel(logging.NOTSET)
 
 
 def _resolve_projects_at(endpoint: str) -> None:

@@ -65,7 +65,9 @@ class OperationProgress:
             if self._verbose and operation not in _SILENT:
                 word, colour = _VERBS.get(operation, (operation, "white"))
                 self._console.print(
-                    f"  [{colour}]{word:>9}[/] {escape(_name(metadata.urn))}", highlight=False
+                    f"  [{colour}]{word:>9}[/] {escape(_name(metadata.urn))}",
+                    highlight=False,
+                    soft_wrap=True,
                 )
         elif event.diagnostic_event is not None:
             self._diagnose(event.diagnostic_event.severity, event.diagnostic_event.message)
@@ -84,7 +86,9 @@ class OperationProgress:
             self.errors.append(text)
         if severity in ("warning", "error") and text:
             colour = "red" if severity == "error" else "yellow"
-            self._console.print(f"  [{colour}]{severity}[/] {escape(text)}", highlight=False)
+            self._console.print(
+                f"  [{colour}]{severity}[/] {escape(text)}", highlight=False, soft_wrap=True
+            )
 
 
 def _kind(operation: object) -> str:

@@ -111,13 +111,13 @@ class Stack:
     def refresh(self, on_event: OnEvent) -> Changes:
         """Bring the state in line with what is really there."""
         with _said():
-            result = self._stack.refresh(on_event=on_event, color="never", run_program=True)
+            result = self._stack.refresh(on_event=on_event, color="never")
         return Changes(counts=_counts(result.summary.resource_changes))
 
     def destroy(self, on_event: OnEvent) -> Changes:
         """Delete every resource of the stack."""
         with _said():
-            result = self._stack.destroy(on_event=on_event, color="never", run_program=True)
+            result = self._stack.destroy(on_event=on_event, color="never")
         return Changes(counts=_counts(result.summary.resource_changes))
 
     def outputs(self) -> dict[str, Any]:
