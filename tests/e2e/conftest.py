@@ -1,0 +1,33 @@
+"""One whole platform for all tests of this folder: a local cloud of its own, the demonstration run
+on it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esteira.engine.install import find
+from tests.e2e.driver import Platform
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them share the platform, so they run in order in one worker."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The platform after `esteira demo --json`; its report is in `report`."""
+    if find() is None:
+        pytest.skip("no Pulumi engine here; `esteira doctor` says how to get one")
+    one = Platform(tmp_path_factory.mktemp("platform"))
+    try:
+        one.report = one.json("demo", "--json", timeout=600)
+        yield one
+    finally:
+        one.esteira("local", "stop")
