@@ -104,7 +104,11 @@ def fields(contract: type[Contract]) -> tuple[Field, ...]:
         TypeError: a field has a type that no schema can express, or no description.
     """
     # `get_type_hints` keeps constraints; msgspec's own `fields` gives order and defaults.
-    hints = inspect.get_annotations(contract, eval_str=True)
+    hints = dict[str, Any]()
+    for one in reversed(contract.__mro__):
+        if issubclass(one, Contract):
+            # A contract may build on an older one, whose fields it then has too.
+            hints |= inspect.get_annotations(one, eval_str=True)
     return tuple(_field(contract, f.name, hints[f.name]) for f in msgspec.structs.fields(contract))
 
 

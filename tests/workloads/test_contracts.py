@@ -103,6 +103,15 @@ class TestSchemas:
         assert schema["additionalProperties"] is False
         assert "pieces" not in schema["required"]
 
+    def test_a_contract_may_build_on_an_older_one(self) -> None:
+        class ParcelWithNote(Parcel, frozen=True):
+            VERSION: ClassVar[int] = 4
+            note: Annotated[str, Meta(description="Note")] | None = None
+
+        old, new = contracts.avro_schema(Parcel), contracts.avro_schema(ParcelWithNote)
+        assert [one["name"] for one in new["fields"]][-1] == "note"
+        assert contracts.incompatibilities(old, new) == []
+
     def test_a_field_without_description_has_no_schema(self) -> None:
         class Mute(Contract, frozen=True):
             NAME: ClassVar[str] = "mute"

@@ -56,11 +56,20 @@ class Outstanding:
             self._ack_ids.setdefault(message_id, []).append((subscription, ack_id))
 
     def confirm(self, message_ids: Iterable[str]) -> None:
-        """Rows that carry these ids are in BigQuery."""
+        """A row for each of these ids is in BigQuery.
+
+        Each message leaves one row. Two under way with one id (a redelivery, or a publisher's
+        second attempt) need a row each, lest both be acknowledged for a copy that was set aside.
+        """
         with self._lock:
             for message_id in message_ids:
-                for subscription, ack_id in self._ack_ids.pop(message_id, ()):
-                    self._written[subscription].append(ack_id)
+                waiting = self._ack_ids.get(message_id)
+                if not waiting:
+                    continue
+                subscription, ack_id = waiting.pop(0)
+                self._written[subscription].append(ack_id)
+                if not waiting:
+                    del self._ack_ids[message_id]
 
     def take_written(self, subscription: str) -> list[str]:
         """The acknowledgements that are due, each once."""
@@ -69,7 +78,7 @@ class Outstanding:
 
     def __len__(self) -> int:
         with self._lock:
-            return len(self._ack_ids)
+            return sum(len(waiting) for waiting in self._ack_ids.values())
 
 
 class Puller:

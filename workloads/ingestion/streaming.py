@@ -76,7 +76,10 @@ class Judge(beam.DoFn):
         verdict = judge(self._source, message, datetime.now(UTC))
         if verdict.outcome == "row":
             candidate: Candidate = (verdict.identity, rfc3339(verdict.event_time), verdict.row)
-            yield TimestampedValue(candidate, verdict.event_time.timestamp())
+            # A replayed dead letter may have happened long ago. Runners drop what is older than
+            # their windows allow, so that it counts here as old as the source allows.
+            oldest = message.publish_time - self._source.allowed_lateness
+            yield TimestampedValue(candidate, max(verdict.event_time, oldest).timestamp())
         else:
             yield TaggedOutput(verdict.outcome, verdict.row)
 
@@ -186,7 +189,8 @@ def build(
             )
             | f"Ingest {plural}" >> Ingest(product, source, how)
         )
-        written: Any = judged.rows | f"Write {plural}" >> _sink(project, dataset, plural)
+        rows = _global(judged.rows, f"Unwindow {plural}")
+        written: Any = rows | f"Write {plural}" >> _sink(project, dataset, plural)
         name, version = contract.NAME, contract.VERSION
         not_taken = written.failed_rows_with_errors | f"Refused {plural}" >> beam.Map(
             lambda failed, name=name, version=version: refused_row(name, version, failed)

@@ -51,7 +51,7 @@ def frame(product: Product, contract: type[Contract]) -> pd.DataFrame:
     try:
         dataset = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name is None or not module.startswith(error.name):
             raise
         raise NoDataset(
             f"{product.name} brings no data set; add {module.replace('.', '/')}.py with "
