@@ -6,9 +6,9 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from esteira.cli import app
 
@@ -49,12 +49,10 @@ def test_a_command_in_the_documents_can_be_typed(document: str, command: str) ->
 def parse(words: list[str]) -> None:
     """Parse as the command line would, without running anything."""
     command = typer.main.get_command(app)
-    context = click.Context(command)
-    while isinstance(command, click.Group):
+    while isinstance(command, TyperGroup):
         name = words.pop(0)
-        child = command.get_command(context, name)
-        assert child is not None, f"there is no command {name!r}"
-        command = child
+        assert name in command.commands, f"there is no command {name!r}"
+        command = command.commands[name]
     with command.make_context(command.name, words):
         pass
 
@@ -62,7 +60,7 @@ def parse(words: list[str]) -> None:
 def test_every_command_is_in_the_documents() -> None:
     text = "\n".join(document.read_text() for document in DOCUMENTS)
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
+    assert isinstance(group, TyperGroup)
     missing = [name for name in group.commands if f"esteira {name}" not in text]
     assert missing == []
 
