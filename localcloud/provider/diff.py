@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from localcloud.provider.check import dotted
+from localcloud.provider.configuration import Configuration
 from localcloud.provider.identity import identity
+from localcloud.provider.plan import attributed, planned, whereabouts
 from localcloud.provider.schema import Property, Resource, Shape, properties
 from localcloud.provider.values import UNKNOWN, Asset, Path
 
@@ -28,7 +30,7 @@ FORCES_NEW: Final[dict[str, frozenset[str]]] = {
             "hierarchicalNamespace",
             "customPlacementConfig",
         }
-    ),  # fmt: skip
+    ),
     "gcp:storage/notification:Notification": frozenset(
         {"bucket", "payloadFormat", "topic", "customAttributes", "eventTypes", "objectNamePrefix"}
     ),
@@ -46,7 +48,7 @@ FORCES_NEW: Final[dict[str, frozenset[str]]] = {
             "dedicatedEndpointEnabled",
             "privateServiceConnectConfig",
         }
-    ),  # fmt: skip
+    ),
     "gcp:artifactregistry/repository:Repository": frozenset({"format", "kmsKeyName", "mode"}),
     "gcp:secretmanager/secret:Secret": frozenset({"replication"}),
     "gcp:secretmanager/secretVersion:SecretVersion": frozenset({"secret", "secretData"}),
@@ -110,6 +112,39 @@ def changes(
             continue
         replaces = batch_job or _replaces(resource, path, before, after)
         found.append(PropertyChange(written, change, replaces))
+    return found
+
+
+def configured(
+    resource: Resource,
+    state: Mapping[str, Any],
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    configuration: Configuration,
+    ignored: Iterable[str] = (),
+) -> list[PropertyChange]:
+    """Changes that come from the provider's configuration rather than from inputs.
+
+    Another project or region moves what names none itself; other default labels are an update.
+    """
+    if resource.package != "gcp":
+        return []
+    found = [
+        PropertyChange(name, "update", replaces=True, input=False)
+        for name, chosen in whereabouts(resource, configuration).items()
+        if name not in old
+        and name not in new
+        and chosen is not None
+        and state.get(name) not in (None, chosen)
+    ]
+    wanted = attributed(planned(resource, new, configuration), state).get("pulumiLabels")
+    if (
+        wanted is not None
+        and not any(_normal(path).partition(".")[0] == "labels" for path in ignored)
+        and same(old.get("labels", {}), new.get("labels", {}))
+        and not same(wanted, state.get("pulumiLabels", {}))
+    ):
+        found.append(PropertyChange("pulumiLabels", "update", replaces=False, input=False))
     return found
 
 

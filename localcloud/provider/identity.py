@@ -30,7 +30,9 @@ _FORMATS: Final = {
     "gcp:secretmanager/secretVersion:SecretVersion": None,
     "gcp:dataflow/flexTemplateJob:FlexTemplateJob": None,
     "gcp:dataflow/job:Job": None,
-    "gcp:container/cluster:Cluster": "projects/{{project}}/locations/{{location}}/clusters/{{name}}",
+    "gcp:container/cluster:Cluster": (
+        "projects/{{project}}/locations/{{location}}/clusters/{{name}}"
+    ),
     "gcp:container/nodePool:NodePool": (
         "projects/{{project}}/locations/{{location}}/clusters/{{cluster}}/nodePools/{{name}}"
     ),
@@ -92,6 +94,31 @@ def identity(resource: Resource) -> Identity:
     return Identity(resource.import_format if names <= known else None)
 
 
+def expanded(
+    resource: Resource,
+    id: str,  # noqa: A002 - Pulumi's own word
+    whereabouts: Mapping[str, str | None],
+) -> str:
+    """The whole id of a short one, such as `orders` for `projects/p/topics/orders`.
+
+    `pulumi import` takes ids without what the provider's configuration says; anything else is
+    returned as it came.
+    """
+    template = identity(resource).format
+    if template is None or _IAM.search(resource.token):
+        return id
+    names = _VARIABLE.findall(template)
+    parts = id.split("/")
+    if len(parts) > len(names) or len(template.split("/")) <= len(names):
+        return id
+    missing = names[: len(names) - len(parts)]
+    values = {name: whereabouts.get(_camel(name)) for name in missing}
+    if any(value is None for value in values.values()):
+        return id
+    values |= dict(zip(names[len(missing) :], parts, strict=True))
+    return _VARIABLE.sub(lambda found: str(values[found[1]]), template)
+
+
 def _iam_format(resource: Resource, kind: str) -> str | None:
     role = {"Member": "/{{role}}/{{member}}", "Binding": "/{{role}}", "Policy": ""}[kind]
     for prefix, parent in _IAM_PARENTS.items():
@@ -123,10 +150,10 @@ def _camel(name: str) -> str:
 
 def _short(name: str, value: str) -> str:
     """`orders` of `projects/p/topics/orders`, unless the id is to hold the full name."""
-    whole = ("role", "member", "parent", "service_account", "serviceAccountId", "cryptoKeyId")
+    whole = (
+        "role", "member", "parent", "serviceAccountId", "cryptoKeyId", "keyRing", "cryptoKey"
+    )  # fmt: skip
     if _camel(name) in whole or not re.match(r"(projects|folders|organizations)/", value):
-        return value
-    if _camel(name) in ("keyRing", "cryptoKey", "ca_pool"):
         return value
     return value.rpartition("/")[2]
 

@@ -1,4 +1,4 @@
-"""What is particular to Kubernetes objects: api version, kind, names, namespaces, what is refused."""
+"""What is particular to Kubernetes: api version, kind, names, namespaces, what is refused."""
 
 from __future__ import annotations
 

@@ -8,22 +8,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from localcloud.home import Home
 from localcloud.provider import kubernetes, naming, rules
 from localcloud.provider.check import Failure, check
 from localcloud.provider.clients import Clients, worded
 from localcloud.provider.configuration import Configuration
-from localcloud.provider.diff import Difference, PropertyChange, changes, same
+from localcloud.provider.diff import Difference, PropertyChange, changes, configured
 from localcloud.provider.drift import drifted, imported, merged
 from localcloud.provider.errors import AlreadyExists, ProviderError, ServiceError
-from localcloud.provider.identity import assigned_id, identity, outputs
+from localcloud.provider.identity import assigned_id, expanded, identity, outputs
 from localcloud.provider.plan import attributed, missing_project, planned, whereabouts
 from localcloud.provider.realise import Realiser, Realisers
 from localcloud.provider.schema import NoSuchResource, Resource, resource
 from localcloud.provider.store import Record, Store
 from localcloud.provider.values import UNKNOWN, knows, reveal, seal
+
+_REPEATABLE: Final = frozenset({"gcp:projects/service:Service"})
 
 
 @dataclass(frozen=True)
@@ -117,50 +119,19 @@ class Lifecycle:
         found = changes(
             known, before, after, ignored=ignored, batch_job=state.get("type") == "JOB_TYPE_BATCH"
         )
-        found += self._defaults_changed(known, state, before, after, configuration, ignored)
+        found += configured(known, state, before, after, configuration, ignored)
         found += self._rebuilt(known, id, state, after)
         difference = Difference(found)
         if difference.replaces:
             difference.delete_first = self._same_place(known, id, after, configuration)
         return difference
 
-    def _defaults_changed(
-        self,
-        known: Resource,
-        state: Mapping[str, Any],
-        before: Mapping[str, Any],
-        after: Mapping[str, Any],
-        configuration: Configuration,
-        ignored: list[str],
-    ) -> list[PropertyChange]:
-        """Changes that come from the provider's configuration rather than from inputs."""
-        if known.package != "gcp":
-            return []
-        found = [
-            PropertyChange(name, "update", replaces=True, input=False)
-            for name, chosen in whereabouts(known, configuration).items()
-            if name not in before
-            and name not in after
-            and chosen is not None
-            and state.get(name) not in (None, chosen)
-        ]
-        wanted = attributed(planned(known, after, configuration), state).get("pulumiLabels")
-        labels_ignored = any(path.split(".")[0].split("[")[0] == "labels" for path in ignored)
-        if (
-            wanted is not None
-            and not labels_ignored
-            and same(before.get("labels", {}), after.get("labels", {}))
-            and not same(wanted, state.get("pulumiLabels", {}))
-        ):
-            found.append(PropertyChange("pulumiLabels", "update", replaces=False, input=False))
-        return found
-
     def _rebuilt(
         self,
         known: Resource,
-        id: str,
+        id: str,  # noqa: A002
         state: Mapping[str, Any],
-        after: Mapping[str, Any],  # noqa: A002
+        after: Mapping[str, Any],
     ) -> list[PropertyChange]:
         """Changes that the inputs do not show, such as other files in an image's build context."""
         realiser = self._realiser(known.token)
@@ -180,7 +151,7 @@ class Lifecycle:
         after: Mapping[str, Any],
         configuration: Configuration,
     ) -> bool:
-        """Whether the replacement would stand where the old one stands, so that it must go first."""
+        """Whether the replacement would take the old one's place, so that it must go first."""
         if known.package == "kubernetes":
             return kubernetes.object_id(after) == id
         return identity(known).of(planned(known, after, configuration)) == id
@@ -243,10 +214,8 @@ class Lifecycle:
         with self._one_at_a_time:
             id = place or self._free_id(known, properties, urn)  # noqa: A001
             there = self.store.find(known.token, id)
-            # A grant, an API or a tag that exists already is no conflict with Google either.
-            repeatable = (
-                "IAM" in known.title.upper() or known.token == "gcp:projects/service:Service"
-            )
+            # A grant or an enabled API that exists already is no conflict with Google either.
+            repeatable = "IAM" in known.title.upper() or known.token in _REPEATABLE
             if there is not None and there.id == id and not repeatable:
                 begun = self.store.creation(urn)
                 if begun is None or begun.identity != id:
@@ -315,6 +284,9 @@ class Lifecycle:
         before, hidden = reveal(dict(state))
         given, secrets = reveal(dict(inputs))
         realiser = self._realiser(token)
+        if not before:
+            chosen = {**whereabouts(known, configuration), **_places(configuration)}
+            id = expanded(known, id, chosen)  # noqa: A001
         if realiser is None:
             record = self.store.find(token, id)
             if record is None:
@@ -375,9 +347,9 @@ class Lifecycle:
     def delete(
         self,
         token: str,
-        id: str,
+        id: str,  # noqa: A002
         urn: str,
-        state: Mapping[str, Any],  # noqa: A002
+        state: Mapping[str, Any],
     ) -> None:
         """Remove a resource.
 
@@ -407,8 +379,8 @@ class Lifecycle:
     def _describe(
         self,
         realiser: Realiser,
-        id: str,
-        made: dict[str, Any],  # noqa: A002
+        id: str,  # noqa: A002
+        made: dict[str, Any],
     ) -> dict[str, Any] | None:
         """What was just made, even where `read` would take it for gone (a job that ended)."""
         return getattr(realiser, "describe", realiser.read)(id, made)
@@ -435,3 +407,12 @@ class Lifecycle:
         if known.package == "kubernetes":
             made |= kubernetes.outputs(properties, urn, preview)
         return made
+
+
+def _places(configuration: Configuration) -> dict[str, str | None]:
+    """Project and region, under the names that ids use for them."""
+    return {
+        "project": configuration.project,
+        "region": configuration.region,
+        "location": configuration.region,
+    }

@@ -31,6 +31,7 @@ _LONGEST: Final = {
     "gcp:cloudrunv2/job:Job": 63,
 }
 _USUAL: Final = 255
+_LOWER_CASE: Final = frozenset({"gcp:storage/bucket:Bucket"})
 
 
 def autoname(
@@ -70,7 +71,7 @@ def autoname(
     else:
         longest = _LONGEST.get(resource.token, _USUAL)
         made = unique(name, seed, GCP_DIGITS, longest)
-        inputs["name"] = made.lower() if resource.token == "gcp:storage/bucket:Bucket" else made
+        inputs["name"] = made.lower() if resource.token in _LOWER_CASE else made
     inputs[DEFAULTS] = ["name"]
     return []
 

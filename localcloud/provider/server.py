@@ -86,7 +86,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self._lifecycle = lifecycle
         self._lock = threading.Lock()
         self._connections: dict[str, dict[str, Configuration]] = {}
-        self._latest: dict[tuple[str, str], Configuration] = {}
+        self._instances: dict[tuple[str, str], dict[str, Configuration]] = {}
 
     @_answers
     def Attach(  # noqa: N802 - the protocol's names
@@ -168,7 +168,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         )
         with self._lock:
             self._connections.setdefault(context.peer(), {})[package] = configured
-            self._latest[_stack_of(request.urn), package] = configured
+            stack = _stack_of(request.urn), package
+            self._instances.setdefault(stack, {})[request.urn] = configured
             while len(self._connections) > _CONNECTIONS:
                 self._connections.pop(next(iter(self._connections)))
         return provider_pb2.ConfigureResponse(
@@ -318,9 +319,24 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return self._of(context, _type_of(urn).partition(":")[0], _stack_of(urn))
 
     def _of(self, context: grpc.ServicerContext, package: str, stack: str) -> Configuration:
+        """The settings of the instance that this connection belongs to.
+
+        A connection that was broken and made again has none of its own: then those of the stack's
+        instance are right where it has only one. A provider that was started in the middle of a
+        deployment knows none at all.
+        """
         with self._lock:
             own = self._connections.get(context.peer(), {}).get(package)
-            return own or self._latest.get((stack, package)) or Configuration(package)
+            if own is not None:
+                return own
+            known = list(self._instances.get((stack, package), {}).values())
+        if len(known) == 1:
+            return known[0]
+        raise ProviderError(
+            "the local cloud's provider was started anew during this deployment and was not told "
+            "its settings; run the same command again",
+            grpc.StatusCode.UNAVAILABLE,
+        )
 
 
 def serve(lifecycle: Lifecycle, port: int) -> tuple[grpc.Server, int]:

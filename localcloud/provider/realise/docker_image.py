@@ -65,7 +65,7 @@ class Image:
         self._images.remove(str(state["imageName"]))
 
     def stale(self, state: Mapping[str, Any], properties: Mapping[str, Any]) -> list[str]:
-        """`["repoDigest"]` when the files that would be copied are other ones than those recorded."""
+        """`["repoDigest"]` when the files that would be copied are not those recorded."""
         digest = self._digest(properties)
         known = str(state.get("repoDigest", "")).rpartition("@")[2]
         return ["repoDigest"] if digest != known else []

@@ -1,4 +1,4 @@
-"""A small local cloud for the provider's own tests: a home, its services, the provider, an engine."""
+"""A small local cloud for the provider's own tests: home, services, provider, engine."""
 
 from __future__ import annotations
 
@@ -219,11 +219,11 @@ def changes(result: automation.UpResult) -> dict[str, int]:
 
 
 @pytest.fixture
-def deploy(cloud: Cloud, engine: Path, tmp_path: Path) -> Iterator[Deployment]:
-    """A fresh stack against the cloud, in a project of its own; destroyed at the end."""
+def deploy(cloud: Cloud, engine: Path, tmp_path: Path) -> Deployment:
+    """A fresh stack against the cloud, in a project of its own."""
     cloud.start("provider")
     port = cloud.endpoints.ports["provider"]
-    yield deployment(engine, tmp_path, port)
+    return deployment(engine, tmp_path, port)
 
 
 def deployment(engine: Path, folder: Path, port: int) -> Deployment:

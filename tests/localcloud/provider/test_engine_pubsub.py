@@ -123,13 +123,18 @@ def test_somebody_elses_topic_is_not_taken_over(deploy: Deployment, clients: Cli
 
 
 def test_a_topic_is_imported_by_any_documented_id(deploy: Deployment, clients: Clients) -> None:
-    topic = f"projects/{deploy.config['gcp:project']}/topics/legacy"
-    clients.publisher.create_topic(name=topic)
+    project = deploy.config["gcp:project"]
+    documented = (f"projects/{project}/topics/first", f"{project}/second", "third")
+    for one in documented:
+        clients.publisher.create_topic(name=f"projects/{project}/topics/{one.rpartition('/')[2]}")
 
     def importing() -> None:
-        pubsub.Topic("legacy", name="legacy", opts=pulumi.ResourceOptions(import_=topic))
+        for one in documented:
+            name = one.rpartition("/")[2]
+            pubsub.Topic(name, name=name, opts=pulumi.ResourceOptions(import_=one))
 
-    assert changes(deploy.up(importing)) == {"import": 1, "create": 1}
+    assert changes(deploy.up(importing)) == {"import": 3, "create": 1}
+    assert changes(deploy.up(importing)) == {}
     deploy.destroy()
 
 

@@ -10,6 +10,7 @@ import pulumi_docker as docker
 import pytest
 from pulumi_gcp import artifactregistry, bigquery, cloudrunv2, cloudscheduler, vertex
 
+from localcloud.images import Images
 from localcloud.provider.clients import Clients
 
 from .conftest import Cloud, Deployment, changes
@@ -268,3 +269,63 @@ def test_datasets_tables_views_and_routines(
 
     deploy.destroy()
     assert clients.bigquery.find(dataset) is None
+
+
+MODEL_SERVER = """
+import http.server, json, os
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def do_POST(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"predictions": [1]}).encode())
+port = int(os.environ["AIP_HTTP_PORT"])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
+"""
+
+
+def test_a_release_is_no_change_of_the_stack(
+    deploy: Deployment, cloud: Cloud, clients: Clients, context: Path
+) -> None:
+    name = deploy.up(endpoint).outputs["endpoint"].value
+    place = name.partition("/endpoints/")[0]
+    (context / "main.py").write_text(MODEL_SERVER)
+    image = "us-central1-docker.pkg.dev/p/esteira/model:1"
+    Images(cloud.home).build(image, context / "Dockerfile", context)
+    model = {
+        "displayName": "product",
+        "containerSpec": {"imageUri": image, "predictRoute": "/predict", "healthRoute": "/health"},
+    }
+    uploaded = clients.rest.finished(
+        clients.rest.call("POST", f"/v1/{place}/models:upload", None, {"model": model}), "v1"
+    )
+    deployed = {
+        "model": uploaded["model"],
+        "displayName": "product",
+        "dedicatedResources": {
+            "machineSpec": {"machineType": "n1-standard-2"},
+            "minReplicaCount": 1,
+            "maxReplicaCount": 1,
+        },
+    }
+    request = {"deployedModel": deployed, "trafficSplit": {"0": 100}}
+    number = clients.rest.finished(
+        clients.rest.call("POST", f"/v1/{name}:deployModel", None, request), "v1"
+    )["deployedModel"]["id"]
+
+    assert changes(deploy.up(endpoint)) == {}
+    deploy.refresh()
+    again = deploy.up(endpoint)
+    assert changes(again) == {}
+    assert again.outputs["models"].value[0]["id"] == number
+    assert clients.rest.get(f"/v1/{name}")["trafficSplit"] == {number: 100}
+
+    with pytest.raises(pulumi.automation.CommandError, match="Undeploy them first"):
+        deploy.destroy()
+    undeploy = {"deployedModelId": number, "trafficSplit": {}}
+    clients.rest.finished(
+        clients.rest.call("POST", f"/v1/{name}:undeployModel", None, undeploy), "v1"
+    )
+    deploy.destroy()
