@@ -24,10 +24,13 @@ class LoadFailed(RuntimeError):
     """BigQuery would not load the rows, however often asked."""
 
 
-def job_id(product: str, table: str, what: str) -> str:
-    """The name of the job that loads `what` into a table."""
-    digest = hashlib.sha256(f"{product}\n{table}\n{what}".encode()).hexdigest()[:32]
-    return f"ingest-{product}-{table}-{digest}"
+def job_id(product: str, table: str, made: str, what: str) -> str:
+    """The name of the job that loads `what` into the table that was made then.
+
+    A table that was deleted and made again is another table, into which the rows belong again.
+    """
+    text = f"{product}\n{table}\n{made}\n{what}"
+    return f"ingest-{product}-{table}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def load(project: str, dataset: str, table: Table, lines: bytes, *, product: str, what: str) -> int:
@@ -44,16 +47,17 @@ def load(project: str, dataset: str, table: Table, lines: bytes, *, product: str
 
     Raises:
         LoadFailed: every attempt ended in an error; the last one is told.
+        google.api_core.exceptions.NotFound: there is no such table.
     """
     if not lines:
         return 0
-    name = job_id(product, table.name, what)
+    destination = f"{project}.{dataset}.{table.name}"
+    found = gcp.bigquery_client().get_table(destination)
+    name = job_id(product, table.name, str(found.created), what)
     last = ""
     for attempt in range(_ATTEMPTS):
         # A job that failed loaded nothing but has used up its name, hence the attempt in it.
-        job, new = _start(
-            project, f"{name}-{attempt}", f"{project}.{dataset}.{table.name}", table, lines
-        )
+        job, new = _start(project, f"{name}-{attempt}", destination, table, lines)
         try:
             job.result(timeout=600)
         except exceptions.GoogleAPICallError as error:
@@ -87,7 +91,11 @@ def _start(
         started = client.load_table_from_file(
             io.BytesIO(lines), destination, job_id=name, project=project, job_config=config
         )
-    except exceptions.Conflict:
-        found: Any = client.get_job(name, project=project)
+    except exceptions.GoogleAPICallError as error:
+        # Whatever was answered: if a job of that name exists, it is the one that counts.
+        try:
+            found: Any = client.get_job(name, project=project)
+        except exceptions.NotFound:
+            raise error from None
         return found, False
     return started, True

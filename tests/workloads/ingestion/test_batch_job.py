@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workloads import product
+from workloads import gcp, product
 from workloads.ingestion import batch
 from workloads.ingestion.accounting import account
 from workloads.ingestion.files import UnknownObject
@@ -71,14 +71,9 @@ def test_again_and_twice_at_once_add_nothing(cloud: Any) -> None:
     dataset = cloud.lay_tables(PRODUCT)
     data = lines(0, 200) + b"not json\n" + lines(200, 100)
     landed = put(cloud.bucket("landing"), "weather/a.jsonl", data)
-    both = [
-        threading.Thread(target=run, args=(cloud, landed), kwargs={"chunk_lines": 70})
-        for _ in range(2)
-    ]
-    for one in both:
-        one.start()
-    for one in both:
-        one.join()
+    with ThreadPoolExecutor(2) as both:
+        for one in [both.submit(run, cloud, landed, chunk_lines=70) for _ in range(2)]:
+            one.result()
     run(cloud, landed, chunk_lines=70)
     (weather,) = cloud.rows(f"SELECT COUNT(*) AS n FROM {dataset}.weather")
     (dead,) = cloud.rows(f"SELECT source, reason FROM {dataset}.dead_letters")
@@ -99,6 +94,16 @@ def test_a_new_generation_comes_in_and_readers_see_each_hour_once(cloud: Any) ->
     weather = account("flight-delay").of("weather")
     assert (weather.ingested, weather.duplicates) == (72, 24)
     assert weather.balances(96)
+
+
+def test_a_table_that_was_made_again_takes_the_rows_again(cloud: Any) -> None:
+    dataset = cloud.lay_tables(PRODUCT)
+    landed = put(cloud.bucket("landing"), "weather/a.jsonl", lines(0, 24))
+    run(cloud, landed)
+    gcp.bigquery_client().delete_dataset(dataset, delete_contents=True)
+    cloud.lay_tables(PRODUCT)
+    run(cloud, landed)
+    assert account("flight-delay").of("weather").ingested == 24
 
 
 def test_an_object_that_is_gone_is_a_dead_letter(cloud: Any) -> None:
