@@ -238,7 +238,7 @@ def decode[C: Contract](contract: type[C], data: bytes | str) -> C:
     """
     try:
         document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ContractViolation(contract, "$", data, f"one JSON object ({error})") from None
     return convert(contract, document)
 

@@ -152,15 +152,16 @@ def _serve(
         registry.move(PREVIOUS, before)
     registry.move(CHAMPION, target)
     registry.move(DEFAULT, target)
-    for alias in (CHALLENGER, PREVIOUS):
-        holder = registry.find(alias)
-        if holder is not None and holder.number == target.number:
-            registry.drop(alias)
     kept = before.number if before is not None and before.number != target.number else None
     for one in endpoint.deployed():
         if one.id != deployed.id and (one.version != kept or _doubled(endpoint, one)):
             on_progress(f"undeploying version {one.version}")
             endpoint.undeploy(one)
+    # Last, since a roll-back that was killed finds its way by `previous`.
+    for alias in (CHALLENGER, PREVIOUS):
+        holder = registry.find(alias)
+        if holder is not None and holder.number == target.number:
+            registry.drop(alias)
     return Release(
         product=product.name,
         endpoint=endpoint.resource.resource_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 
 import uvicorn
@@ -37,7 +38,8 @@ def main() -> int:
         log.error("%s", error)
         return 1
     log.info("serving %s run %s", model.manifest.product, model.manifest.run)
-    # uvicorn ends requests under way on SIGTERM, then returns.
+    # uvicorn ends requests under way on SIGTERM, then raises the signal anew: that is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         build(settings, model),
         host=settings.host,

@@ -55,7 +55,7 @@ def parse(body: bytes, contract: type[Contract], max_rows: int) -> list[Contract
     """
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _whole("$", _shown(body), f"a JSON object, UTF-8 ({error})") from None
     if type(document) is not dict:
         raise _whole("$", _shown(document), 'a JSON object `{"instances": [...]}`')

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class TrainingSettings(BaseSettings):
     """Environment of whatever submits training runs."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     google_cloud_project: Annotated[str, Field(min_length=1, description="Project of the product")]
     google_cloud_location: Annotated[

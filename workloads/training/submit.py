@@ -136,7 +136,10 @@ def _follow(job: Any, on_progress: Progress) -> None:
             break
         time.sleep(_POLL_SECONDS)
     if state != PipelineState.PIPELINE_STATE_SUCCEEDED:
-        failed = [one for one in tasks if one.state.name == "FAILED" and one.error.message]
-        reasons = [f"step {one.task_name}: {one.error.message}" for one in failed]
+        reasons = [
+            f"step {one.task_name}: {one.error.message}"
+            for one in tasks
+            if one.error.message and not one.task_name.endswith(_ROOT_SUFFIX)
+        ]
         message = "; ".join(reasons) or job.gca_resource.error.message or "no step says why"
         raise TrainingFailed(f"{job.resource_name} ended as {state.name}: {message}")

@@ -55,14 +55,15 @@ recent AS (
   SELECT
     flight_id,
     is_question,
-    AVG(late) OVER airports_3h AS airports_late_3h,
-    AVG(delay) OVER origin_3h AS origin_delay_3h,
-    AVG(late) OVER origin_8h AS origin_late_8h,
-    AVG(late) OVER destination_8h AS destination_late_8h,
-    AVG(delay) OVER destination_24h AS destination_delay_24h,
-    AVG(late) OVER carrier_8h AS carrier_late_8h,
-    AVG(late) OVER carrier_7d AS carrier_late_7d,
-    AVG(late) OVER aircraft_24h AS aircraft_late_24h
+    -- Rounded: sums in another order differ in their last bits, and so would the hash of a snapshot.
+    ROUND(AVG(late) OVER airports_3h, 4) AS airports_late_3h,
+    ROUND(AVG(delay) OVER origin_3h, 2) AS origin_delay_3h,
+    ROUND(AVG(late) OVER origin_8h, 4) AS origin_late_8h,
+    ROUND(AVG(late) OVER destination_8h, 4) AS destination_late_8h,
+    ROUND(AVG(delay) OVER destination_24h, 2) AS destination_delay_24h,
+    ROUND(AVG(late) OVER carrier_8h, 4) AS carrier_late_8h,
+    ROUND(AVG(late) OVER carrier_7d, 4) AS carrier_late_7d,
+    ROUND(AVG(late) OVER aircraft_24h, 4) AS aircraft_late_24h
   FROM timeline
   WINDOW
     airports_3h AS (ORDER BY second RANGE BETWEEN 10800 PRECEDING AND CURRENT ROW),

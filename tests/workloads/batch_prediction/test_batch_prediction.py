@@ -1,0 +1,144 @@
+"""A day is predicted once, however often and by however many tasks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from workloads import gcp
+from workloads.batch_prediction.settings import BatchPredictionSettings
+from workloads.batch_prediction.task import NoTable, predict_day
+from workloads.features.query import FeatureQuery
+from workloads.product import Product
+from workloads.registry import CHAMPION, NoSuchVersion, Registry
+
+DAY = date(2013, 1, 12)
+TABLE = "flight_delay_predictions.batch"
+
+
+@pytest.fixture
+def champion(january: Product, trained: object) -> Iterator[Product]:
+    registry = Registry(january)
+    registry.move(CHAMPION, registry.get("1"))
+    gcp.bigquery_client().query(f"DELETE FROM {TABLE} WHERE TRUE").result()
+    yield january
+    registry.drop(CHAMPION)
+
+
+def table() -> list[dict[str, Any]]:
+    rows = gcp.bigquery_client().query(f"SELECT * FROM {TABLE} ORDER BY entity").result()
+    return [dict(row) for row in rows]
+
+
+def asked(product: Product) -> list[str]:
+    from datetime import datetime, timedelta
+    from zoneinfo import ZoneInfo
+
+    start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=ZoneInfo(product.batch.time_zone))
+    rows = FeatureQuery(product).run(start, start + timedelta(days=1))
+    return sorted(rows.column("flight_id").to_pylist())
+
+
+def test_the_tasks_of_a_day_cover_it_once(champion: Product) -> None:
+    outcomes = [predict_day(champion, DAY, index=index, count=2) for index in range(2)]
+
+    rows = table()
+    assert [row["entity"] for row in rows] == asked(champion)
+    assert sum(one.rows for one in outcomes) == len(rows)
+    assert min(one.rows for one in outcomes) > 0
+    assert {row["model_version"] for row in rows} == {"1"}
+    assert {row["prediction_date"] for row in rows} == {DAY}
+    threshold = Registry(champion).get("1").manifest().threshold
+    assert all(row["answer"] is (row["probability"] >= threshold) for row in rows)
+
+
+def test_a_retry_adds_nothing(champion: Product) -> None:
+    predict_day(champion, DAY)
+    before = table()
+
+    predict_day(champion, DAY)
+    predict_day(champion, DAY, index=1, count=3)
+
+    after = table()
+    assert [row["entity"] for row in after] == [row["entity"] for row in before]
+    assert [row["probability"] for row in after] == [row["probability"] for row in before]
+
+
+def test_a_day_without_questions_writes_nothing(champion: Product) -> None:
+    assert predict_day(champion, date(2012, 1, 1)).rows == 0
+    assert table() == []
+
+
+def test_tasks_side_by_side_as_cloud_run_starts_them(champion: Product) -> None:
+    def task(index: int, **changes: str) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "PRODUCT": champion.name,
+            "PREDICTION_DATE": DAY.isoformat(),
+            "CLOUD_RUN_TASK_INDEX": str(index),
+            "CLOUD_RUN_TASK_COUNT": "2",
+            **changes,
+        }
+        words = [sys.executable, "-m", "workloads.batch_prediction"]
+        return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
+
+    running = [task(0), task(1), task(1)]
+
+    logs = [one.communicate(timeout=120)[1].decode() for one in running]
+    assert [one.returncode for one in running] == [0, 0, 0], logs
+    assert [row["entity"] for row in table()] == asked(champion)
+    wrong = task(2, CLOUD_RUN_TASK_COUNT="2")
+    assert "allowed: below CLOUD_RUN_TASK_COUNT, 2" in wrong.communicate(timeout=60)[1].decode()
+    assert wrong.returncode == 2
+
+
+def test_without_a_champion_it_says_so(january: Product, trained: object) -> None:
+    with pytest.raises(NoSuchVersion, match="has no version 'champion'"):
+        predict_day(january, DAY)
+
+
+def test_without_its_table_it_says_what_makes_it(
+    champion: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workloads.batch_prediction import task
+
+    monkeypatch.setattr(task, "dataset", lambda _: "flight_delay_nowhere")
+
+    with pytest.raises(NoTable, match="`esteira up STACK` makes it"):
+        predict_day(champion, DAY)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PRODUCT", "Flight Delay"),
+        ("PREDICTION_DATE", "yesterday"),
+        ("CLOUD_RUN_TASK_COUNT", "0"),
+        ("CLOUD_RUN_TASK_INDEX", "-1"),
+        ("CLOUD_RUN_TASK_INDEX", "1"),
+    ],
+)
+def test_settings_name_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    for name, good in (
+        ("GOOGLE_CLOUD_PROJECT", "p"),
+        ("GOOGLE_CLOUD_LOCATION", "l"),
+        ("PRODUCT", "flight-delay"),
+        ("PREDICTION_DATE", ""),
+    ):
+        monkeypatch.setenv(name, good)
+    BatchPredictionSettings()  # type: ignore[call-arg]
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ValidationError) as found:
+        BatchPredictionSettings()  # type: ignore[call-arg]
+
+    assert variable.lower() in str(found.value) or variable in str(found.value)

@@ -1,0 +1,268 @@
+"""A local cloud of BigQuery, Cloud Storage and Vertex AI, with some January flights in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from localcloud.home import SERVICES, Endpoints, Home, free_ports
+from localcloud.images import Images
+from localcloud.services import bigquery as bigquery_emulator
+from workloads import gcp
+from workloads import product as products
+from workloads.batch_prediction.tables import BATCH, dataset
+from workloads.contracts import bigquery_schema
+from workloads.ingestion.tables import PROVENANCE
+from workloads.product import Product
+from workloads.replay.history import between, frame
+from workloads.training.registration import Registration
+from workloads.training.run import TrainingRun
+from workloads.training.submit import StepProgress, new_run, submit
+
+# Boosting spins at barriers by default; beside other processes a fit of 2 s then takes 20.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "esteira-test"
+IMAGES = f"us-central1-docker.pkg.dev/{PROJECT}/esteira"
+NEW_YORK = ZoneInfo("America/New_York")
+START_SECONDS = 90
+_CLIENTS = (gcp.bigquery_client, gcp.bigquery_read_client, gcp.storage_client)
+
+
+@dataclasses.dataclass
+class LocalCloud:
+    home: Home
+    endpoints: Endpoints
+    processes: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
+
+    def start(self, name: str, words: list[str], env: dict[str, str] | None = None) -> None:
+        self.home.logs.mkdir(parents=True, exist_ok=True)
+        with (self.home.logs / f"{name}.log").open("ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    words, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=log, stderr=log
+                )
+            )
+
+    def await_service(self, name: str, path: str) -> None:
+        address = self.endpoints.url(name) + path
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                urllib.request.urlopen(address, timeout=2)
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    log = (self.home.logs / f"{name}.log").read_text()[-2000:]
+                    raise AssertionError(f"{name} did not start: {error}\n{log}") from error
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    home = Home(tmp_path_factory.mktemp("cloud"))
+    endpoints = Endpoints(ports=free_ports(SERVICES), project=PROJECT)
+    home.write(endpoints)
+    for image in ("training", "serving"):
+        dockerfile = ROOT / "workloads" / "images" / image / "Dockerfile"
+        Images(home).build(f"{IMAGES}/{image}:test", dockerfile, ROOT)
+    cloud = LocalCloud(home, endpoints)
+    command = bigquery_emulator.command(home, endpoints)
+    cloud.start("bigquery", command.words, command.env)
+    python = [sys.executable, "-m"]
+    given = ["--home", str(home.path)]
+    cloud.start("storage", [*python, "localcloud.services.storage", *given])
+    cloud.start("rest", [*python, "localcloud.rest", "--only", "vertex", *given])
+    try:
+        cloud.await_service("bigquery", f"/bigquery/v2/projects/{PROJECT}/datasets")
+        cloud.await_service("storage", "/healthz")
+        cloud.await_service("rest", "/healthz")
+        yield cloud
+    finally:
+        cloud.stop()
+
+
+@pytest.fixture
+def cloud(_processes: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
+    """The environment points at the local cloud for the length of one test."""
+    for name, value in _processes.endpoints.environment().items():
+        monkeypatch.setenv(name, value)
+    for client in _CLIENTS:
+        client.cache_clear()
+    yield _processes
+    for client in _CLIENTS:
+        client.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def product() -> Product:
+    return products.load("flight-delay")
+
+
+def load_rows(product: Product, tables: dict[str, pd.DataFrame]) -> None:
+    """Fill the raw tables of a product as ingestion would, replacing what they hold."""
+    from google.cloud import bigquery
+
+    client = gcp.bigquery_client()
+    client.create_dataset(f"{product.id}_raw", exists_ok=True)
+    for source in product.sources:
+        rows = tables[source.contract.PLURAL].copy()
+        for name, value in (
+            ("message_id", [f"m{one}" for one in range(len(rows))]),
+            ("publish_time", pd.Timestamp("2013-01-01", tz="UTC")),
+            ("ingested_at", pd.Timestamp("2013-01-01", tz="UTC")),
+            ("source", "gs://test/history.jsonl#1:1"),
+        ):
+            if name not in rows:
+                rows[name] = value
+        schema = [*bigquery_schema(source.contract), *PROVENANCE]
+        kinds = {"TIMESTAMP": "datetime64[us, UTC]", "STRING": "string", "INT64": "Int64"}
+        for column in schema:
+            kind = kinds.get(column["type"], "float64")
+            rows[column["name"]] = rows[column["name"]].astype(kind)
+        content = io.BytesIO()
+        rows[[column["name"] for column in schema]].to_parquet(content, index=False)
+        content.seek(0)
+        fields = [bigquery.SchemaField.from_api_repr(column) for column in schema]
+        client.load_table_from_file(
+            content,
+            f"{gcp.project()}.{product.id}_raw.{source.contract.PLURAL}",
+            job_config=bigquery.LoadJobConfig(
+                source_format="PARQUET", write_disposition="WRITE_TRUNCATE", schema=fields
+            ),
+        ).result()
+
+
+@pytest.fixture(name="load_rows")
+def _load_rows() -> Callable[[Product, dict[str, pd.DataFrame]], None]:
+    return load_rows
+
+
+def history(product: Product, days: int) -> dict[str, pd.DataFrame]:
+    """Real rows of the first days of January 2013; aircraft as they are in the register."""
+    start = datetime(2013, 1, 1, tzinfo=UTC)
+    end = start + timedelta(days=days)
+    tables: dict[str, pd.DataFrame] = {}
+    for source in product.sources:
+        contract = source.contract
+        tables[contract.PLURAL] = between(frame(product, contract), contract, start, end)
+    return tables
+
+
+@pytest.fixture(scope="session")
+def _filled() -> dict[str, bool]:
+    return {}
+
+
+@pytest.fixture
+def january(cloud: LocalCloud, product: Product, _filled: dict[str, bool]) -> Product:
+    """The product, with the raw tables holding 1 to 14 January, and its bucket and tables made."""
+    if not _filled:
+        from google.cloud import bigquery
+
+        load_rows(product, history(product, days=15))
+        gcp.storage_client().create_bucket(f"{PROJECT}-{product.name}-models")
+        client = gcp.bigquery_client()
+        client.create_dataset(dataset(product), exists_ok=True)
+        fields = [bigquery.SchemaField.from_api_repr(one) for one in BATCH.columns]
+        client.create_table(
+            bigquery.Table(f"{PROJECT}.{dataset(product)}.{BATCH.name}", schema=fields)
+        )
+        gcp.vertex().Endpoint.create(display_name=product.name, endpoint_id="1234567890")
+        _filled["january"] = True
+    return product
+
+
+def local(day: int, hour: int = 0) -> datetime:
+    """A moment of January 2013 in New York."""
+    return datetime(2013, 1, day, hour, tzinfo=NEW_YORK)
+
+
+@dataclasses.dataclass
+class Trained:
+    """A run that has been through the pipeline."""
+
+    run: TrainingRun
+    registration: Registration
+    progress: list[StepProgress]
+
+
+@pytest.fixture(scope="session")
+def _runs() -> list[Trained]:
+    return []
+
+
+@pytest.fixture
+def trained(january: Product, _runs: list[Trained]) -> Trained:
+    """The first version of the model, made by the pipeline on the local Vertex AI, once."""
+    if not _runs:
+        run = new_run(
+            january,
+            start=local(1),
+            split=local(11),
+            end=local(14),
+            training_image=f"{IMAGES}/training:test",
+            serving_image=f"{IMAGES}/serving:test",
+        )
+        progress: list[StepProgress] = []
+        _runs.append(Trained(run, submit(run, on_progress=progress.append), progress))
+    return _runs[0]
+
+
+Challenge = Callable[..., Registration]
+
+
+@pytest.fixture(scope="session")
+def _fitted() -> dict[float, tuple[Any, bytes, Any]]:
+    return {}
+
+
+@pytest.fixture
+def challenge(
+    trained: Trained, january: Product, _fitted: dict[float, tuple[Any, bytes, Any]]
+) -> Challenge:
+    """Registers another version, without the pipeline: `challenge(name, noise=share of labels)`."""
+    from workloads.products.flight_delay.training import train
+    from workloads.training import data, evaluation, fitting, registration
+
+    def fit(noise: float) -> tuple[Any, bytes, Any]:
+        run = trained.run
+        parts = data.extract(january, run.start, run.split, run.end)
+        training = data.load(parts.training)
+        labels = data.labels(january, training)
+        flipped = np.random.default_rng(0).random(labels.size) < noise
+        labels = np.where(flipped, 1 - labels, labels).astype(np.int8)
+        content = fitting.export(january, train(data.frame(january, training), labels))
+        return parts, content, evaluation.evaluate(january, content, parts)
+
+    def make(name: str, *, noise: float = 0.0) -> Registration:
+        if noise not in _fitted:
+            _fitted[noise] = fit(noise)
+        parts, content, evaluated = _fitted[noise]
+        manifest = registration.write_artifacts(
+            january, name, content, parts, evaluated, "test-code"
+        )
+        return registration.register(january, manifest, f"{IMAGES}/serving:test")
+
+    return make

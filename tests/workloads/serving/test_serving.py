@@ -1,0 +1,334 @@
+"""The model server: what it answers, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from workloads.manifest import EXAMPLES, MANIFEST, MODEL, Example, Manifest
+from workloads.product import Product
+from workloads.registry import Registry, Version
+from workloads.scoring import ModelRefused
+from workloads.serving.app import build
+from workloads.serving.model import ServedModel
+from workloads.serving.request import MAX_FAULTS
+from workloads.serving.settings import ServingSettings
+
+GOOD: dict[str, Any] = {
+    "carrier": "UA",
+    "origin": "EWR",
+    "destination": "IAH",
+    "distance": 1400,
+    "departure_minute": 315,
+    "weekday": 3,
+    "scheduled_arrival_minute": 499,
+}
+
+
+class Halves:
+    """Stands in for a model: a half for every row."""
+
+    def rows(self, rows: list[Any]) -> np.ndarray:
+        return np.full(len(rows), 0.5)
+
+
+@pytest.fixture
+def client(product: Product) -> TestClient:
+    manifest = Manifest(
+        product=product.name,
+        run="run-1",
+        contract="delay_question",
+        contract_version=1,
+        features=product.features.request.__struct_fields__,
+        label="late",
+        model_sha256="",
+        threshold=0.4,
+        training=None,  # type: ignore[arg-type]
+        holdout=None,  # type: ignore[arg-type]
+        metrics={},
+        baseline={},
+        code_version="1",
+    )
+    settings = ServingSettings(
+        product=product.name, aip_storage_uri="gs://b/m", max_body_bytes=100_000
+    )
+    model = ServedModel(manifest, Halves(), product.features.request)  # type: ignore[arg-type]
+    return TestClient(build(settings, model))
+
+
+def test_one_answer_a_row(client: TestClient) -> None:
+    answer = client.post("/predict", json={"instances": [GOOD, GOOD]})
+
+    assert answer.status_code == 200
+    one = {"probability": 0.5, "late": True, "model": "run-1"}
+    assert answer.json() == {"predictions": [one, one]}
+
+
+def test_whole_numbers_may_come_as_protobuf_carries_them(client: TestClient) -> None:
+    floats = {**GOOD, "distance": 1400.0, "weekday": 3.0, "seats": 149.0}
+
+    assert client.post("/predict", json={"instances": [floats]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value", "allowed"),
+    [
+        ({"carrier": "united"}, "carrier", "'united'", "matching `^[0-9A-Z]{2}$`"),
+        ({"carrier": None}, "carrier", "None", "a string"),
+        ({"distance": 0}, "distance", "0", "at least 1 and at most 10000"),
+        ({"distance": 14.5}, "distance", "14.5", "an integer"),
+        ({"distance": "1400"}, "distance", "'1400'", "an integer"),
+        ({"weekday": 8}, "weekday", "8", "at most 7"),
+        ({"weekday": True}, "weekday", "True", "an integer"),
+        ({"temperature": 300}, "temperature", "300", "at most 140, or null"),
+        ({"carrier_late_7d": 1.01}, "carrier_late_7d", "1.01", "at most 1, or null"),
+        ({"departure_delay": 40}, "departure_delay", "40", "one of the fields carrier,"),
+    ],
+)
+def test_a_bad_row_is_told_its_field_value_and_what_is_allowed(
+    client: TestClient, changes: dict[str, Any], field: str, value: str, allowed: str
+) -> None:
+    answer = client.post("/predict", json={"instances": [GOOD, {**GOOD, **changes}]})
+
+    assert answer.status_code == 422
+    (fault,) = answer.json()["error"]["details"]
+    assert (fault["row"], fault["field"], fault["value"]) == (1, field, value)
+    assert allowed in fault["allowed"]
+    assert f"field `{field}`" in answer.json()["error"]["message"]
+
+
+def test_a_missing_field_is_named(client: TestClient) -> None:
+    without = {name: value for name, value in GOOD.items() if name != "origin"}
+
+    (fault,) = client.post("/predict", json={"instances": [without]}).json()["error"]["details"]
+
+    assert (fault["field"], fault["value"]) == ("origin", "missing")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "$"),
+        (b"{", "$"),
+        (b"\xff\xfe", "$"),
+        (b"[]", "$"),
+        (b"null", "$"),
+        (b"{}", "instances"),
+        (b'{"instances": []}', "instances"),
+        (b'{"instances": {}}', "instances"),
+        (b'{"instances": null}', "instances"),
+        (b'{"instances": [1]}', "$"),
+        (b'{"instances": [null]}', "$"),
+        (b'{"instances": [[]]}', "$"),
+        (b'{"rows": []}', "rows"),
+        (b'{"instances": [{}], "parameters": {"threshold": 1}}', "parameters"),
+        (json.dumps({"instances": [{**GOOD, "humidity": float("nan")}]}).encode(), "$"),
+        (json.dumps({"instances": [{**GOOD, "humidity": float("inf")}]}).encode(), "$"),
+        (b'{"instances": [{"humidity": 1e999}]}', "$"),
+        (b"[" * 20_000, "$"),
+    ],
+)
+def test_a_request_of_another_shape_is_refused(client: TestClient, body: bytes, field: str) -> None:
+    answer = client.post("/predict", content=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["error"]["details"][0]["field"] == field
+    assert answer.json()["error"]["details"][0]["allowed"]
+
+
+def test_every_bad_row_is_counted_and_the_first_are_shown(client: TestClient) -> None:
+    rows = [GOOD, *[{**GOOD, "weekday": 0}] * (MAX_FAULTS + 10)]
+
+    error = client.post("/predict", json={"instances": rows}).json()["error"]
+
+    assert error["bad_rows"] == MAX_FAULTS + 10
+    assert [fault["row"] for fault in error["details"]] == list(range(1, MAX_FAULTS + 1))
+
+
+def test_more_rows_than_the_product_takes_are_refused(client: TestClient, product: Product) -> None:
+    many = product.serving.max_rows + 1
+    answer = client.post("/predict", json={"instances": [{}] * many})
+
+    assert answer.status_code == 422
+    assert "at most 1000 rows" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_beyond_the_limit_is_not_read_on(client: TestClient, declared: bool) -> None:
+    body = b"[" + b" " * 200_000
+    content = body if declared else iter([body[:60_000]] * 4)
+
+    answer = client.post("/predict", content=content)
+
+    assert answer.status_code == 413
+    assert "larger than 100000 bytes" in answer.json()["error"]["message"]
+
+
+def test_health_and_documents(client: TestClient) -> None:
+    assert client.get("/health").json() == {"status": "ready", "model": "run-1"}
+    schema = client.get("/openapi.json").json()
+    instance = schema["components"]["schemas"]["Instance"]
+    assert instance["properties"]["weekday"]["maximum"] == 7
+    assert "carrier" in instance["required"]
+    post = schema["paths"]["/predict"]["post"]
+    body = post["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["instances"]["maxItems"] == 1000
+    assert client.get("/predict").status_code == 405
+    assert client.get("/docs").status_code == 200
+
+
+class TestTheContainer:
+    """The process that Vertex AI starts, on a model that the pipeline made."""
+
+    @pytest.fixture
+    def version(self, january: Product, trained: Any) -> Version:
+        return Registry(january).get(trained.registration.version)
+
+    @pytest.fixture
+    def environment(self, version: Version) -> dict[str, str]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        return {
+            **os.environ,
+            "PRODUCT": "flight-delay",
+            "HOST": "127.0.0.1",
+            "AIP_HTTP_PORT": str(port),
+            "AIP_HEALTH_ROUTE": "/ready",
+            "AIP_PREDICT_ROUTE": "/answer",
+            "AIP_STORAGE_URI": version.folder.uri,
+            "MODEL_SHA256": version.manifest().model_sha256,
+        }
+
+    @pytest.fixture
+    def server(self, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        process = start(environment)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(url(environment, "/ready"), timeout=1)
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    process.kill()
+                    pytest.fail(process.communicate()[1].decode())
+                time.sleep(0.05)
+        yield process
+        process.kill()
+        process.wait()
+
+    def test_answers_as_the_model_was_evaluated(
+        self, server: object, environment: dict[str, str], version: Version
+    ) -> None:
+        examples = version.folder.read_json(EXAMPLES, list[Example])
+
+        answers = ask(environment, [one.instance for one in examples])
+
+        assert [one["probability"] for one in answers] == pytest.approx(
+            [one.probability for one in examples]
+        )
+        threshold = version.manifest().threshold
+        assert [one["late"] for one in answers] == [
+            one.probability >= threshold for one in examples
+        ]
+
+    def test_ends_requests_under_way_when_told_to_end(
+        self, server: subprocess.Popen[bytes], environment: dict[str, str]
+    ) -> None:
+        body = json.dumps({"instances": [GOOD] * 500}).encode()
+        address = ("127.0.0.1", int(environment["AIP_HTTP_PORT"]))
+        with socket.create_connection(address, timeout=10) as line:
+            head = (
+                "POST /answer HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            line.sendall(head.encode())
+            assert line.recv(100).startswith(b"HTTP/1.1 100")
+            server.send_signal(signal.SIGTERM)
+            while _listens(address):
+                assert server.poll() is None
+            line.sendall(body)
+            answer = line.recv(100)
+
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert server.wait(timeout=10) == 0
+
+    def test_refuses_a_model_that_is_not_the_registered_one(
+        self, environment: dict[str, str]
+    ) -> None:
+        process = start({**environment, "MODEL_SHA256": "0" * 64})
+
+        log = process.communicate(timeout=60)[1].decode()
+
+        assert process.returncode == 1
+        assert "It is not the model that was evaluated, and is not loaded" in log
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"product": "other"}, "product is 'other'; this server takes 'flight-delay'"),
+            ({"contract_version": 2}, "contract version is 2; this server takes 1"),
+            ({"model_sha256": "0" * 64}, "SHA-256"),
+        ],
+    )
+    def test_refuses_a_manifest_of_something_else(
+        self, version: Version, change: dict[str, Any], said: str
+    ) -> None:
+        from workloads.artifacts import Folder
+
+        other = Folder(f"{version.folder.uri}-other")
+        manifest = msgspec.structs.replace(version.manifest(), **change)
+        other.write_json(MANIFEST, manifest)
+        other.write(MODEL, version.folder.read(MODEL), "application/octet-stream")
+        settings = ServingSettings(product="flight-delay", aip_storage_uri=other.uri)
+
+        with pytest.raises(ModelRefused, match=said):
+            ServedModel.load(settings)
+
+    def test_says_which_setting_is_wrong(self, environment: dict[str, str]) -> None:
+        process = start({**environment, "AIP_HTTP_PORT": "http", "AIP_STORAGE_URI": "/tmp/x"})
+
+        log = process.communicate(timeout=60)[1].decode()
+
+        assert process.returncode == 2
+        assert "AIP_HTTP_PORT is 'http'" in log
+        assert "AIP_STORAGE_URI is '/tmp/x'" in log
+
+
+def _listens(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "workloads.serving"]
+    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
+
+
+def url(environment: dict[str, str], path: str) -> str:
+    return f"http://127.0.0.1:{environment['AIP_HTTP_PORT']}{path}"
+
+
+def ask(environment: dict[str, str], instances: list[Any]) -> list[dict[str, Any]]:
+    request = urllib.request.Request(
+        url(environment, "/answer"), data=json.dumps({"instances": instances}).encode()
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)["predictions"]
