@@ -47,9 +47,10 @@ PRODUCT = Product(
     train="workloads.products.flight_delay.training:train",
     gate=Gate(
         metric="roc_auc",
-        # 0.681 is what gradient boosting reaches on 21-31 March after January to 20 March; a model
-        # that knows no weather stays near 0.63.
-        floor=0.65,
+        # Measured on 21-31 March after 1 January to 20 March: 0.745 with everything, 0.727 without
+        # the weather, 0.687 without what landed lately, 0.644 with the schedule alone. Retrained
+        # each month on all before, no month from April to December falls below 0.72.
+        floor=0.7,
         minimum_gain=0.002,
         slices=("origin", "carrier"),
         slice_tolerance=0.05,
