@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from esteira import data_commands, model_commands
+from esteira import data_commands, model_commands, policy_commands
 from esteira.printing import AsJson, console, fail, print_json, result
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ local_app = typer.Typer(help="The local cloud of this checkout.", no_args_is_hel
 app.add_typer(local_app, name="local")
 data_commands.register(app)
 model_commands.register(app)
+policy_commands.register(app)
 
 StackName = Annotated[str, typer.Argument(metavar="STACK", help="local, dev or prod")]
 

@@ -9,13 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from esteira import policy_report
+from esteira.engine import policies
+from esteira.engine.policies import Finding
 from esteira.engine.progress import OperationProgress
-from esteira.engine.stack import Changes, EngineFailed, Stack, opened
+from esteira.engine.stack import LOCAL_STACK, Changes, EngineFailed, Stack, opened
 
 
 def up(name: str, console: Console) -> Changes:
-    """Create and update resources."""
-    return _operate(name, console, "up", lambda stack, show: stack.up(show))
+    """Create and update resources, as far as the policies allow it."""
+    judged = _judged(name, console)
+    return _operate(name, console, "up", lambda stack, show: stack.up(show, judged=judged))
 
 
 def up_with_outputs(name: str, console: Console) -> tuple[Changes, dict[str, Any]]:
@@ -60,10 +64,37 @@ def _undeploy(stack: str, products: list[str], doing: Callable[[str], None]) -> 
 
 
 def preview(name: str, console: Console, *, offline: bool) -> Changes:
-    """What `up` would do, each change on a line."""
+    """What `up` would do, each change on a line, and what policies have to say of it."""
+    judged = _judged(name, console, offline=offline)
     return _operate(
-        name, console, "preview", lambda stack, show: stack.preview(show), offline=offline
+        name,
+        console,
+        "preview",
+        lambda stack, show: stack.preview(show, judged=judged),
+        offline=offline,
     )
+
+
+def findings(name: str, console: Console) -> list[Finding]:
+    """What policies have to say of a stack, in the order of its resources. Needs no credentials.
+
+    Raises:
+        NoPolicies: the pack cannot run.
+        EngineFailed: the preview failed for another reason than a violation.
+    """
+    policies.require()
+    show = OperationProgress(console, f"{name}: policies")
+    with (
+        console.status(f"{name}: policies") as status,
+        opened(name, offline=True, progress=lambda line: status.update(escape(line))) as stack,
+    ):
+        try:
+            stack.preview(show, judged=True)
+        except EngineFailed:
+            violated = [one for one in show.findings if one.mandatory]
+            if not violated or len(show.errors) > len(violated):
+                raise
+    return show.findings
 
 
 def digest(name: str, console: Console, *, offline: bool) -> dict[str, Any]:
@@ -139,5 +170,16 @@ def _operate[T](
                     count = len(show.errors)
                     raise EngineFailed(f"{name}: {title} failed with {count} error(s)") from error
                 raise
+            finally:
+                policy_report.show(show.findings, console)
     finally:
         opening.__exit__(None, None, None)
+
+
+def _judged(name: str, console: Console, *, offline: bool = False) -> bool:
+    """Whether policies judge; what is only ever local need not wait for them."""
+    if name == LOCAL_STACK and not offline:
+        return False
+    if not policies.ready():
+        console.print("  [yellow]warning[/] policies were not checked; `make setup` makes them")
+    return policies.ready()

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from esteira.engine import policies
+from esteira.engine.policies import Finding
+
 _VERBS: Final = {
     "create": ("creating", "green"),
     "update": ("updating", "yellow"),
@@ -38,6 +41,8 @@ class OperationProgress:
         self._done: Counter[str] = Counter()
         self._status: Status | None = None
         self.errors: list[str] = []
+        self.findings: list[Finding] = []
+        """What policies had to say."""
 
     def __enter__(self) -> Self:
         self._status = self._console.status(escape(self._title))
@@ -69,7 +74,12 @@ class OperationProgress:
                     highlight=False,
                     soft_wrap=True,
                 )
-        elif event.diagnostic_event is not None:
+        elif event.policy_event is not None:
+            finding = policies.finding(event.policy_event)
+            self.findings.append(finding)
+            if finding.mandatory:
+                self.errors.append(finding.message)
+        elif event.diagnostic_event is not None and not policies.expected(event.diagnostic_event):
             self._diagnose(event.diagnostic_event.severity, event.diagnostic_event.message)
 
     def _say(self, operation: str, urn: str) -> None:
@@ -81,7 +91,7 @@ class OperationProgress:
         )
 
     def _diagnose(self, severity: str, message: str) -> None:
-        text = _plain(message).strip()
+        text = policies.plain(message).strip()
         if severity == "error" and text:
             self.errors.append(text)
         if severity in ("warning", "error") and text:
@@ -102,10 +112,3 @@ def _name(urn: str) -> str:
     if len(parts) < 4:
         return urn
     return f"{parts[-2].split('$')[-1]} {parts[-1]}"
-
-
-def _plain(message: str) -> str:
-    """Without the engine's colour marks, `<{%fg 1%}>`."""
-    while (start := message.find("<{%")) >= 0 and (end := message.find("%}>", start)) >= 0:
-        message = message[:start] + message[end + 3 :]
-    return message

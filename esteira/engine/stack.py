@@ -29,6 +29,7 @@ from pulumi import automation
 from pulumi.automation import EngineEvent, LocalWorkspaceOptions, PulumiCommand
 
 from esteira import local
+from esteira.engine import policies
 from esteira.engine.install import Engine, NoEngine, find
 from esteira.paths import LOCAL, ROOT, STACK_STATE, STATE
 
@@ -86,17 +87,26 @@ class Stack:
         self.name = name
         self._stack = stack
 
-    def up(self, on_event: OnEvent) -> Changes:
-        """Create and update resources until they are as the program says."""
+    def up(self, on_event: OnEvent, *, judged: bool = False) -> Changes:
+        """Create and update resources until they are as the program says.
+
+        With `judged`, policies judge each resource once more, now that its values are known,
+        before it is made.
+        """
         with _said():
-            result = self._stack.up(on_event=on_event, color="never", suppress_outputs=True)
+            result = self._stack.up(
+                on_event=on_event,
+                color="never",
+                suppress_outputs=True,
+                **(policies.judging() if judged else {}),
+            )
         return Changes(counts=_counts(result.summary.resource_changes))
 
-    def preview(self, on_event: OnEvent, policy_packs: list[str] | None = None) -> Changes:
-        """What `up` would do."""
+    def preview(self, on_event: OnEvent, *, judged: bool = False) -> Changes:
+        """What `up` would do; with `judged`, as far as the policies allow it."""
         with _said():
             result = self._stack.preview(
-                on_event=on_event, color="never", policy_packs=policy_packs
+                on_event=on_event, color="never", **(policies.judging() if judged else {})
             )
         return Changes(counts=_counts(result.change_summary))
 
@@ -245,7 +255,7 @@ def _select(
             work_dir=str(folder),
             pulumi_home=str(home) if home else None,
             pulumi_command=PulumiCommand(root=_root_of(engine)),
-            env_vars={**_QUIET, **env},
+            env_vars={**_QUIET, **policies.environment(), **env},
         ),
     )
     return Stack(name, stack)
