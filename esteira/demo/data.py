@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -109,7 +108,7 @@ def _await(
                 f"{left:,} of {total:,} rows from {source} do not arrive: none for "
                 f"{PATIENCE:.0f} s; {_why(product)}"
             )
-        threading.Event().wait(0.5)
+        time.sleep(1)  # each look is a query, which competes with the inserts it waits for
 
 
 def _why(product: Product) -> str:

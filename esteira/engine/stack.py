@@ -206,7 +206,9 @@ def opened(name: str, *, offline: bool = False, progress: Callable[[str], None])
             endpoints = local.start(progress)
             STACK_STATE.mkdir(parents=True, exist_ok=True)
             env = {
-                "PULUMI_BACKEND_URL": f"file://{STACK_STATE}",
+                # Attribute files hold a content type and no more; one that a kill left empty would
+                # stop every later operation.
+                "PULUMI_BACKEND_URL": f"file://{STACK_STATE}?metadata=skip",
                 "PULUMI_CONFIG_PASSPHRASE": _passphrase(),
                 **endpoints.environment(),
             }
