@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import socket
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import psutil
 import yaml
 from pulumi import automation
@@ -247,6 +249,7 @@ def _select(
     # The program is imported here and not above: commands that run none need not wait for it.
     from stacks.program import program
 
+    logging.getLogger("grpc._server").addFilter(_orphaned)
     folder.mkdir(parents=True, exist_ok=True)
     _write_settings(name, folder, keep_backend=home is None)
     stack = automation.create_or_select_stack(
@@ -261,6 +264,15 @@ def _select(
         ),
     )
     return Stack(name, stack)
+
+
+def _orphaned(record: logging.LogRecord) -> bool:
+    """Whether a failed call is worth a log line.
+
+    An engine that stops at a violation leaves the program running without anyone to talk to.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, grpc.RpcError) and "UNAVAILABLE" in str(error))
 
 
 def _root_of(engine: Engine) -> str:

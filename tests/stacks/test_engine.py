@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pulumi.automation import EngineEvent
 
-from esteira.engine import install, stack
+from esteira.engine import install, policies, stack
 from stacks.settings import Environment
 
 pytestmark = [
@@ -15,10 +15,10 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("name", [one.value for one in Environment])
-def test_a_stack_previews_without_credentials(name: str) -> None:
+def test_a_stack_previews_without_credentials_and_breaks_no_policy(name: str) -> None:
     events: list[EngineEvent] = []
     with stack.opened(name, offline=True, progress=lambda _: None) as opened:
-        changes = opened.preview(events.append)
+        changes = opened.preview(events.append, judged=True)
     errors = [
         event.diagnostic_event.message
         for event in events
@@ -26,6 +26,10 @@ def test_a_stack_previews_without_credentials(name: str) -> None:
     ]
     assert errors == []
     assert set(changes.counts) == {"create"}
+    findings = [policies.finding(one.policy_event) for one in events if one.policy_event]
+    assert [one for one in findings if one.mandatory] == []
+    # What is not known before it is made is left for the update to judge; the rest has its verdict.
+    assert policies.ready() == any(one.decided for one in findings)
     planned = {
         event.resource_pre_event.metadata.type for event in events if event.resource_pre_event
     }
