@@ -10,7 +10,7 @@ from typing import Any
 
 from esteira import local
 from esteira.engine import install
-from esteira.paths import STATE
+from esteira.paths import ROOT, STATE
 from localcloud import daemon
 from localcloud.services import bigquery
 
@@ -81,6 +81,7 @@ def _go() -> Finding:
 
 def _environments() -> list[Finding]:
     beam = importlib.util.find_spec("apache_beam") is not None
+    policies = (ROOT / "policies" / ".venv" / "bin" / "python").exists()
     emulator = (bigquery.ENVIRONMENT / "bin" / "local-bigquery").exists()
     return [
         Finding(
@@ -94,6 +95,13 @@ def _environments() -> list[Finding]:
             good=emulator,
             found=str(bigquery.ENVIRONMENT) if emulator else "not installed",
             mend="" if emulator else "run `make setup`",
+        ),
+        Finding(
+            subject="Policy pack",
+            good=policies,
+            optional=True,
+            found="its environment is there" if policies else "not installed: nothing is judged",
+            mend="" if policies else "run `make setup`",
         ),
     ]
 

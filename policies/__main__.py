@@ -1,5 +1,8 @@
 """What the engine starts: serves the policies until it is ended."""
 
+# The SDK has no public way to hear of the stack.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import sys

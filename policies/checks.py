@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from policies.rule import Check, Resource
 
@@ -30,7 +30,7 @@ def at(props: Any, path: str) -> Any:
     for part in path.split("."):
         if not isinstance(value, Mapping):
             return None
-        value = value.get(part)
+        value = cast("Mapping[str, Any]", value).get(part)
     return value
 
 
@@ -41,9 +41,7 @@ def each(props: Any, path: str) -> Iterator[tuple[str, Any]]:
     if not star:
         yield path, found
         return
-    if isinstance(found, str) or not isinstance(found, Sequence):
-        return
-    for index in range(len(found)):
+    for index in range(len(_listed(found))):
         where = f"{before}[{index}]"
         if after:
             for deeper, value in each(found[index], after.removeprefix(".")):
@@ -54,9 +52,13 @@ def each(props: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def texts(value: Any) -> list[str]:
     """The texts of a list; none where there is no list."""
-    if value is None or isinstance(value, str) or not isinstance(value, Sequence):
-        return []
-    return [str(one) for one in value]
+    return [str(one) for one in _listed(value)]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return ()
+    return cast("Sequence[Any]", value)
 
 
 def shown(value: Any) -> str:

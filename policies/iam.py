@@ -80,6 +80,9 @@ def _condition(resource: Resource) -> Iterator[str]:
     if not condition.strip():
         yield "`attributeCondition` is not set: every account of the issuer is let in"
         return
+    if "?" in condition or "!" in condition.replace("!=", ""):
+        yield "`attributeCondition` negates or chooses; it has to say who is let in, joined by `&&`"
+        return
     # Each way of being let in has to be narrow, so every alternative is judged for itself.
     for part in condition.split("||"):
         held = [one for one in COMPARISON.finditer(part) if one["to"].strip("*./ ")]

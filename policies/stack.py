@@ -75,7 +75,7 @@ STATEFUL: Final = (
 
 def _labels(resource: Resource) -> Iterator[str]:
     path = LABELLED[resource.type]
-    own = at(resource.props, path) or {}
+    own: Mapping[str, Any] = at(resource.props, path) or {}
     given = set(own.keys())
     if path == "labels":
         given |= _default_labels(resource)
@@ -85,7 +85,7 @@ def _labels(resource: Resource) -> Iterator[str]:
 
 
 def _default_labels(resource: Resource) -> set[str]:
-    labels = at(resource.provider, "defaultLabels") or {}
+    labels: str | Mapping[str, Any] = at(resource.provider, "defaultLabels") or {}
     # The engine writes a provider's nested properties as JSON.
     return set(json.loads(labels) if isinstance(labels, str) else labels.keys())
 

@@ -688,6 +688,8 @@ _about(
     ({"attributeCondition": "assertion.repository == 'o/n' || true"}, "holds no claim"),
     ({"attributeCondition": "assertion.ref == 'refs/heads/main'"}, "every repository of GitHub"),
     ({"attributeCondition": "assertion.sub.startsWith('')"}, "holds no claim"),
+    ({"attributeCondition": "!(assertion.repository == 'o/n')"}, "has to say who is let in"),
+    ({"attributeCondition": "assertion.repository != 'o/n'"}, "holds no claim"),
 )
 
 _crypto = "kms/cryptoKey:CryptoKey"
