@@ -13,7 +13,7 @@ demo: setup ## bring the platform up on this machine and run the ML loop on real
 	@.venv/bin/esteira demo
 
 test: setup lint ## all tests, with coverage
-	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## formatting, lint, types, one-way imports
 	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .

@@ -4,20 +4,11 @@ on it once."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from esteira.engine.install import find
 from tests.e2e.driver import Platform
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them share the platform, so they run in order in one worker."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """One task of batch prediction: its share of a day's questions, answered by the champion.
 
-A task may run twice, and two attempts may overlap: rows are loaded into a table of the task's own,
-which each attempt replaces, and merged from there by entity, moment and model version.
+A task may run twice, and two attempts may overlap: each loads its rows into a table of its own, and
+merges them from there by entity, moment and model version.
 """
 
 from __future__ import annotations
 
 import io
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
@@ -66,7 +67,9 @@ def predict_day(product: Product, day: date, *, index: int = 0, count: int = 1) 
         table = _table(
             product, rows, day, probabilities, manifest.threshold, champion.number, manifest.run
         )
-        _merge(product, table, f"{BATCH.name}_{day:%Y%m%d}_{index}_of_{count}", start, end)
+        # Of the attempt and not of the task: attempts that overlap would replace each other's.
+        staging = f"{BATCH.name}_{day:%Y%m%d}_{index}_of_{count}_{uuid.uuid4().hex[:12]}"
+        _merge(product, table, staging, start, end)
     return Outcome(day=day, rows=len(probabilities), model_version=champion.number)
 
 
@@ -121,10 +124,12 @@ def _merge(product: Product, rows: pa.Table, staging: str, start: datetime, end:
             schema=[bigquery.SchemaField.from_api_repr(one) for one in BATCH.columns],
         ),
     ).result()
+    # It is deleted below; this is for an attempt that is killed before.
     table = client.get_table(source)
     table.expires = datetime.now(UTC) + _STAGING_LIFE
     client.update_table(table, ["expires"])
     _run_merge(target, source, start, end)
+    client.delete_table(source, not_found_ok=True)
 
 
 def _run_merge(target: str, source: str, start: datetime, end: datetime) -> None:

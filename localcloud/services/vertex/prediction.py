@@ -39,6 +39,7 @@ _STATUSES: Final[Mapping[int, tuple[int, str]]] = {
     403: (403, "PERMISSION_DENIED"),
     404: (404, "NOT_FOUND"),
     409: (409, "ABORTED"),
+    422: (400, "INVALID_ARGUMENT"),
     429: (429, "RESOURCE_EXHAUSTED"),
     501: (501, "UNIMPLEMENTED"),
     503: (503, "UNAVAILABLE"),

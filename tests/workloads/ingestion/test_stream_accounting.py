@@ -102,7 +102,7 @@ def exactly(sent: list[Sent]) -> Callable[[list[Any]], None]:
     return check
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams, st.sampled_from([1, 4, 16]))
 def test_published_is_ingested_plus_dead_plus_duplicates_plus_late(
     sent: list[Sent], shards: int
