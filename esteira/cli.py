@@ -227,8 +227,11 @@ def local_logs(
 def local_env() -> None:
     """Print shell exports that point any Google client here: `eval "$(esteira local env)"`."""
     from esteira import local
+    from localcloud import daemon
 
     print(local.shell_exports(local.home().reserve()))  # noqa: T201
+    if not daemon.status(local.home()).running:
+        console.print("[yellow]nothing listens there yet[/]; `esteira local start`")
 
 
 def main() -> None:
