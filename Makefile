@@ -12,7 +12,7 @@ setup: ## the environments and the Pulumi engine, without running anything
 demo: setup ## bring the platform up on this machine and run the ML loop on real flights
 	@.venv/bin/esteira demo
 
-test: setup lint ## all tests, with coverage
+test: setup ## all tests, with coverage
 	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## formatting, lint, types, one-way imports

@@ -270,7 +270,7 @@ class TestPredictions:
         ("status", "expected"),
         [
             (400, (400, "INVALID_ARGUMENT")),
-            (422, (400, "FAILED_PRECONDITION")),
+            (422, (400, "INVALID_ARGUMENT")),
             (404, (404, "NOT_FOUND")),
             (429, (429, "RESOURCE_EXHAUSTED")),
             (500, (500, "INTERNAL")),
