@@ -216,12 +216,23 @@ def test_a_slow_starter_has_to_answer_its_startup_probe(rest: Any, run: Run) -> 
     )
 
 
-def test_an_instance_that_crashes_comes_back(rest: Any, run: Run) -> None:
+def test_an_instance_that_crashes_comes_back(
+    rest: Any, run: Run, until: Callable[..., Any]
+) -> None:
     uri = run.deploy("web", rest.image("echo", ECHO))["response"]["uri"]
     with pytest.raises(urllib.error.HTTPError) as caught:
         fetch(f"{uri}/die")
     assert caught.value.code == 503
-    assert fetch(uri)["K_SERVICE"] == "web"
+
+    def serves() -> bool:
+        try:
+            return fetch(uri)["K_SERVICE"] == "web"
+        except urllib.error.HTTPError as error:
+            # It is started again with a back-off; until then nobody serves.
+            assert error.code == 503
+            return False
+
+    until(serves, 30)
 
 
 def test_an_unknown_image_fails_the_deployment_as_google_says(run: Run) -> None:
