@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Mapping
 from typing import Any, Final, final
 
@@ -31,6 +32,7 @@ MAX_REQUEST_BYTES: Final = 1_572_864
 DEFAULT_TIMEOUT: Final = 60.0
 # How long a request waits for a server that is being started again after a crash.
 _RECOVERY_SECONDS: Final = 15.0
+_RECONNECT_SECONDS: Final = 0.1
 # HTTP status of the container -> HTTP status and canonical status of the answer. Other 4xx become
 # a failed precondition, other 5xx an internal error.
 _STATUSES: Final[Mapping[int, tuple[int, str]]] = {
@@ -180,13 +182,23 @@ async def _call(
 ) -> httpx.Response:
     configured = endpoint.get("clientConnectionConfig", {}).get("inferenceTimeout")
     limit = seconds(configured) if configured else DEFAULT_TIMEOUT
+    deadline = time.monotonic() + _RECOVERY_SECONDS
     try:
-        response = await container.client.post(
-            container.predict_route,
-            content=content,
-            headers={"content-type": content_type},
-            timeout=limit,
-        )
+        while True:
+            try:
+                response = await container.client.post(
+                    container.predict_route,
+                    content=content,
+                    headers={"content-type": content_type},
+                    timeout=limit,
+                )
+                break
+            except httpx.ConnectError:
+                # The server is gone and nobody has noticed yet. It has seen nothing of this
+                # request, so the request waits for the server that is started in its place.
+                if time.monotonic() > deadline or container.client.is_closed:
+                    raise
+                await asyncio.sleep(_RECONNECT_SECONDS)
     except httpx.TimeoutException:
         raise DeadlineExceeded(f"The model server did not answer within {limit:g} s.") from None
     except httpx.HTTPError as error:
