@@ -1,6 +1,7 @@
 """What a stack can be told: one typed model, filled once from Pulumi's configuration.
 
-Each environment has defaults of its own, in `DEFAULTS` below; `Pulumi.<stack>.yaml` overrides them.
+Its groups are in `stacks/options.py`. Each environment has defaults of its own, in
+`stacks/defaults.py`; `Pulumi.<stack>.yaml` overrides them.
 `Pulumi.yaml` documents every key. A key that is unknown or a value that does not fit stops the
 program before its first resource.
 """
@@ -11,21 +12,19 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated, Any, Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
 import pulumi
 from pulumi.runtime import config as runtime_config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from stacks import options
+from stacks.defaults import DEFAULTS, PROFILES, Environment, Profile
 from workloads import product
 
 NAMESPACE: Final = "esteira"
 """The project's name, which Pulumi puts before each key."""
-
-Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
 class SettingsError(pulumi.RunError, ValueError):
@@ -35,117 +34,11 @@ class SettingsError(pulumi.RunError, ValueError):
     """
 
 
-class Environment(StrEnum):
-    """What a stack is for, from which its defaults follow."""
-
-    LOCAL = "local"
-    DEV = "dev"
-    PROD = "prod"
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
-    )
-
-
-class Security(_Group):
-    """What keeps data in, and keeps it from being lost."""
-
-    protect: bool = Field(description="Buckets, datasets and keys refuse to be deleted by Pulumi")
-    deletion_protection: bool = Field(
-        description="BigQuery tables, Cloud Run services and jobs refuse to be deleted by Google"
-    )
-    force_destroy: bool = Field(
-        description="Destroying the stack deletes buckets and datasets that still hold something"
-    )
-    customer_managed_keys: bool = Field(
-        description="Data at rest is encrypted with a key of our own in Cloud KMS"
-    )
-    key_rotation_days: Annotated[int, Field(ge=1, le=90)] = Field(
-        default=90, description="Age at which that key is replaced for new data"
-    )
-    private_endpoint: bool = Field(
-        description="Endpoints are reached only through Private Service Connect"
-    )
-
-
-class Network(_Group):
-    """Where workers and instances run."""
-
-    private: bool = Field(
-        description="A network of our own with private access to Google's APIs; without it, the "
-        "project's default network"
-    )
-    cidr: str = Field(
-        default="10.64.0.0/20", description="Private addresses of its subnetwork, /8 to /26"
-    )
-
-
-class Retention(_Group):
-    """How long things are kept. Days; no value means for ever."""
-
-    messages: Annotated[int, Field(ge=1, le=31)] = Field(
-        description="Messages of a topic, for seeking back"
-    )
-    dead_letters: Annotated[int, Field(ge=1, le=31)] = Field(
-        default=31, description="Dead letters of a subscription"
-    )
-    landed_files: Days | None = Field(default=None, description="Files in the landing bucket")
-    temporary_files: Days = Field(default=14, description="Temporary files of Dataflow")
-    noncurrent_objects: Days = Field(description="Replaced or deleted objects, to bring them back")
-    raw_rows: Days | None = Field(
-        default=None,
-        description="Rows of the raw tables, by event time: replayed history counts as old",
-    )
-    prediction_rows: Days | None = Field(
-        default=None, description="Rows of the request log and of batch predictions"
-    )
-
-
-class Streaming(_Group):
-    """The streaming ingestion job and its subscriptions."""
-
-    machine_type: str = Field(
-        default="n1-standard-2",
-        pattern=r"^[a-z][a-z0-9]*-[a-z0-9-]+$",
-        description="Machine of a worker",
-    )
-    max_workers: Annotated[int, Field(ge=1, le=1000)] = Field(
-        description="Workers that the job may grow to"
-    )
-    drain: bool = Field(description="Deleting the job first finishes what it has pulled")
-    ack_deadline_seconds: Annotated[int, Field(ge=10, le=600)] = Field(
-        description="After this long without an answer a message is delivered again"
-    )
-    minimum_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
-        description="Least wait before a message that failed comes again"
-    )
-
-
-class Batch(_Group):
-    """Batch ingestion and batch prediction."""
-
-    max_concurrent_jobs: Annotated[int, Field(ge=1, le=100)] = Field(
-        description="Batch ingestion jobs of one product at once"
-    )
-    pause_schedules: bool = Field(
-        default=False, description="Schedules rest; jobs can still be started by hand"
-    )
-
-
-class Serving(_Group):
-    """The prediction endpoint."""
-
-    request_log_sampling: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, description="Share of requests and responses that are logged"
-    )
-
-
-class Settings(_Group):
+class Settings(options.Group):
     """All settings of one stack."""
 
     environment: Environment = Field(description="What the stack is for; its defaults follow")
+    profile: Profile = Field(default=Profile.STANDARD, description="How much the project may use")
     project: str = Field(
         pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$", description="The Google Cloud project"
     )
@@ -170,12 +63,23 @@ class Settings(_Group):
         pattern=r"^[a-z0-9_-]{1,63}$",
         description="Label: who pays for what products share",
     )
-    security: Security
-    network: Network
-    retention: Retention
-    streaming: Streaming
-    batch: Batch
-    serving: Serving
+    security: options.Security
+    network: options.Network
+    apis: options.Apis
+    retention: options.Retention
+    lifetime: options.Lifetime = options.Lifetime()
+    access: options.Access = options.Access()
+    streaming: options.Streaming
+    batch: options.Batch
+    database: options.Database
+    tracking: options.Tracking
+    experiments: options.Experiments
+    serving: options.Serving
+    features: options.Features
+    workbench: options.Workbench = options.Workbench()
+    alerts: options.Alerts
+    budget: options.Budget = options.Budget()
+    github: options.Github = options.Github()
 
     @model_validator(mode="before")
     @classmethod
@@ -185,11 +89,37 @@ class Settings(_Group):
             return given
         filled = cast("dict[str, Any]", given).copy()
         defaults = DEFAULTS.get(str(filled.get("environment")), DEFAULTS[Environment.PROD])
-        for group, values in defaults.items():
+        profile = PROFILES.get(str(filled.get("profile")), {})
+        for group in {**defaults, **profile}:
             own = filled.get(group, {})
             if isinstance(own, dict):
-                filled[group] = {**values, **cast("dict[str, Any]", own)}
+                filled[group] = {
+                    **defaults.get(group, {}),
+                    **profile.get(group, {}),
+                    **cast("dict[str, Any]", own),
+                }
         return filled
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        """What no group can see alone."""
+        if self.tracking.enabled and not self.database.enabled:
+            raise ValueError(
+                "`tracking.enabled` needs `database.enabled`: MLflow keeps its runs there"
+            )
+        if self.database.enabled and not self.network.private and self.environment != "local":
+            raise ValueError(
+                "`database.enabled` needs `network.private`: Cloud SQL has a private address only"
+            )
+        if self.features.online and not self.features.registry:
+            raise ValueError("`features.online` needs `features.registry`: it serves what is there")
+        return self
+
+    @property
+    def told(self) -> bool:
+        """Whether alerts reach anybody."""
+        alerts = self.alerts
+        return bool(alerts.emails or alerts.slack_channel or alerts.teams_webhook_secret)
 
     @field_validator("products")
     @classmethod
@@ -221,69 +151,6 @@ class Settings(_Group):
             SettingsError: as `from_values`.
         """
         return cls.from_values(_configured())
-
-
-DEFAULTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-    # Small, quick to recover, and gone without a trace after `destroy`.
-    Environment.LOCAL: {
-        "security": {
-            "protect": False,
-            "deletionProtection": False,
-            "forceDestroy": True,
-            "customerManagedKeys": False,
-            "privateEndpoint": False,
-        },
-        "network": {"private": False},
-        "retention": {"messages": 7, "noncurrentObjects": 1},
-        "streaming": {
-            "maxWorkers": 1,
-            "drain": False,
-            "ackDeadlineSeconds": 10,
-            "minimumBackoffSeconds": 1,
-        },
-        "batch": {"maxConcurrentJobs": 2},
-        "serving": {},
-    },
-    # As prod where behaviour is concerned, but cheap, and free to be destroyed.
-    Environment.DEV: {
-        "security": {
-            "protect": False,
-            "deletionProtection": False,
-            "forceDestroy": True,
-            "customerManagedKeys": False,
-            "privateEndpoint": False,
-        },
-        "network": {"private": True},
-        "retention": {"messages": 7, "noncurrentObjects": 7},
-        "streaming": {
-            "maxWorkers": 2,
-            "drain": False,
-            "ackDeadlineSeconds": 60,
-            "minimumBackoffSeconds": 10,
-        },
-        "batch": {"maxConcurrentJobs": 2},
-        "serving": {},
-    },
-    Environment.PROD: {
-        "security": {
-            "protect": True,
-            "deletionProtection": True,
-            "forceDestroy": False,
-            "customerManagedKeys": True,
-            "privateEndpoint": True,
-        },
-        "network": {"private": True},
-        "retention": {"messages": 31, "noncurrentObjects": 90},
-        "streaming": {
-            "maxWorkers": 10,
-            "drain": True,
-            "ackDeadlineSeconds": 60,
-            "minimumBackoffSeconds": 10,
-        },
-        "batch": {"maxConcurrentJobs": 5},
-        "serving": {},
-    },
-}
 
 
 def _configured() -> dict[str, Any]:

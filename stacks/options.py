@@ -1,0 +1,351 @@
+"""The groups of options that a stack can be given. `stacks/defaults.py` has their defaults by
+environment, `Pulumi.yaml` documents them for whoever sets them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.alias_generators import to_camel
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+_MACHINE: Final = r"^[a-z][a-z0-9]*-[a-z0-9-]+$"
+_EMAIL: Final = r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$"
+_PRINCIPAL: Final = re.compile(r"(user|group|serviceAccount|domain|principal|principalSet):\S+")
+
+Principals = tuple[str, ...]
+
+
+class Group(BaseModel):
+    """Options that belong together. Keys are spelt `likeThis`; unknown ones are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
+    )
+
+
+class Security(Group):
+    """What keeps data in, and keeps it from being lost."""
+
+    protect: bool = Field(description="Buckets, datasets and keys refuse to be deleted by Pulumi")
+    deletion_protection: bool = Field(
+        description="BigQuery tables, Cloud SQL, Cloud Run services and jobs refuse to be deleted "
+        "by Google"
+    )
+    force_destroy: bool = Field(
+        description="Destroying the stack deletes buckets and datasets that still hold something"
+    )
+    customer_managed_keys: bool = Field(
+        description="Data at rest is encrypted with keys of our own in Cloud KMS"
+    )
+    key_rotation_days: Annotated[int, Field(ge=1, le=90)] = Field(
+        default=90, description="Age at which those keys are replaced for new data"
+    )
+    private_endpoint: bool = Field(
+        description="Endpoints are reached only through Private Service Connect"
+    )
+    audit_logs: bool = Field(
+        description="Reads and writes of data are logged, not only changes of resources"
+    )
+    guard_rails: bool = Field(
+        default=False,
+        description="Organisation policies on the project forbid what the platform never does; "
+        "who deploys needs roles/orgpolicy.policyAdmin",
+    )
+    access_policy: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+$",
+        description="Number of the organisation's access policy, to put a VPC Service Controls "
+        "perimeter around the project",
+    )
+    perimeter_members: Principals = Field(
+        default=(), description="Principals that may reach in through the perimeter"
+    )
+
+    @field_validator("perimeter_members")
+    @classmethod
+    def _named(cls, members: Principals) -> Principals:
+        return principals(members)
+
+
+class Network(Group):
+    """Where workers and instances run."""
+
+    private: bool = Field(
+        description="A network of our own with private access to Google's APIs; without it, the "
+        "project's default network"
+    )
+    cidr: str = Field(
+        default="10.64.0.0/20", description="Private addresses of its subnetwork, /8 to /26"
+    )
+    services_cidr: str = Field(
+        default="10.65.0.0/20",
+        description="Private addresses for Google's managed services, /8 to /24",
+    )
+    nat: bool = Field(
+        default=False,
+        description="Instances without a public address reach the internet through Cloud NAT",
+    )
+
+
+class Apis(Group):
+    """The project's Google APIs."""
+
+    propagation_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
+        description="How long to wait after an API is switched on for the first time, until all "
+        "of Google knows"
+    )
+
+
+class Retention(Group):
+    """How long things are kept. Days; no value means for ever."""
+
+    messages: Annotated[int, Field(ge=1, le=31)] = Field(
+        description="Messages of a topic, for seeking back"
+    )
+    dead_letters: Annotated[int, Field(ge=1, le=31)] = Field(
+        default=31, description="Dead letters of a subscription"
+    )
+    landed_files: Days | None = Field(default=None, description="Files in the landing bucket")
+    temporary_files: Days = Field(default=14, description="Temporary files of Dataflow")
+    noncurrent_objects: Days = Field(description="Replaced or deleted objects, to bring them back")
+    raw_rows: Days | None = Field(
+        default=None,
+        description="Rows of the raw tables, by event time: replayed history counts as old",
+    )
+    prediction_rows: Days | None = Field(
+        default=None, description="Rows of the request log and of batch predictions"
+    )
+    snapshots: Days | None = Field(default=None, description="Frozen training snapshots")
+    logs: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=30, description="Log entries that the sink keeps in BigQuery"
+    )
+
+
+class Lifetime(Group):
+    """How long a stack lives that nobody needs for ever."""
+
+    idle_days: Days | None = Field(
+        default=None,
+        description="A stack that was not updated for this long may be destroyed by "
+        "`esteira destroy STACK --if-idle`",
+    )
+
+
+class Access(Group):
+    """Which people may read what."""
+
+    readers: Principals = Field(
+        default=(), description="Principals of data teams, who read views and predictions"
+    )
+    sensitive_readers: Principals = Field(
+        default=(), description="Principals who also see columns that hold personal data"
+    )
+
+    @field_validator("readers", "sensitive_readers")
+    @classmethod
+    def _named(cls, members: Principals) -> Principals:
+        return principals(members)
+
+
+class Streaming(Group):
+    """The streaming ingestion job and its subscriptions."""
+
+    machine_type: str = Field(
+        default="n1-standard-2", pattern=_MACHINE, description="Machine of a worker"
+    )
+    max_workers: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="Workers that the job may grow to"
+    )
+    drain: bool = Field(description="Deleting the job first finishes what it has pulled")
+    ack_deadline_seconds: Annotated[int, Field(ge=10, le=600)] = Field(
+        description="After this long without an answer a message is delivered again"
+    )
+    minimum_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
+        description="Least wait before a message that failed comes again"
+    )
+
+
+class Batch(Group):
+    """Batch ingestion, batch prediction and training."""
+
+    max_concurrent_jobs: Annotated[int, Field(ge=1, le=100)] = Field(
+        description="Batch ingestion jobs of one product at once"
+    )
+    pause_schedules: bool = Field(
+        default=False, description="Schedules rest; jobs can still be started by hand"
+    )
+
+
+class Database(Group):
+    """Cloud SQL for PostgreSQL: release records, inference logs, MLflow."""
+
+    enabled: bool = Field(description="There is an instance")
+    tier: str = Field(
+        default="db-custom-1-3840",
+        pattern=r"^db-(f1-micro|g1-small|custom-[0-9]+-[0-9]+|perf-optimized-N-[0-9]+)$",
+        description="Its machine",
+    )
+    edition: str = Field(
+        default="ENTERPRISE", pattern=r"^ENTERPRISE(_PLUS)?$", description="Its edition"
+    )
+    highly_available: bool = Field(description="A standby in another zone takes over")
+    disk_gb: Annotated[int, Field(ge=10, le=65_536)] = Field(
+        default=10, description="Disk at the start, in GB; it grows by itself"
+    )
+    backups: bool = Field(description="Daily backups, with recovery to any point in time")
+    recovery_days: Annotated[int, Field(ge=1, le=35)] = Field(
+        default=7, description="Days to which a point in time can be recovered"
+    )
+
+
+class Tracking(Group):
+    """MLflow: experiments, runs, artefacts."""
+
+    enabled: bool = Field(description="There is a server, which needs the database")
+    min_instances: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=0, description="Instances that always run"
+    )
+    max_instances: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=2, description="Instances that it may grow to"
+    )
+
+
+class Experiments(Group):
+    """What Vertex AI keeps of training runs."""
+
+    metadata_store: bool = Field(description="A metadata store: lineage of runs and artefacts")
+    tensorboard: bool = Field(description="A Tensorboard instance")
+
+
+class Serving(Group):
+    """The prediction endpoint, and the prediction API on Cloud Run."""
+
+    request_log_sampling: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Share of requests and responses that are logged"
+    )
+    api: bool = Field(description="A prediction API on Cloud Run, behind API Gateway")
+    api_min_instances: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="Instances of that API that always run"
+    )
+    api_max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="Instances that it may grow to"
+    )
+
+
+class Features(Group):
+    """The feature store."""
+
+    registry: bool = Field(description="Features are registered as a Vertex AI feature group")
+    online: bool = Field(description="They are served online from a feature online store")
+    min_nodes: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=1, description="Nodes of that store that always run"
+    )
+    max_nodes: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=1, description="Nodes that it may grow to"
+    )
+
+
+class Workbench(Group):
+    """A notebook instance for data scientists."""
+
+    enabled: bool = Field(default=False, description="There is one")
+    machine_type: str = Field(default="e2-standard-4", pattern=_MACHINE, description="Its machine")
+    idle_minutes: Annotated[int, Field(ge=10, le=1440)] = Field(
+        default=60, description="It stops after so long without use"
+    )
+    users: Principals = Field(default=(), description="Principals who may use it")
+
+    @field_validator("users")
+    @classmethod
+    def _named(cls, members: Principals) -> Principals:
+        return principals(members)
+
+
+class Alerts(Group):
+    """What is watched, and who is told."""
+
+    enabled: bool = Field(description="There are alert policies")
+    emails: tuple[Annotated[str, Field(pattern=_EMAIL)], ...] = Field(
+        default=(), description="Addresses that get every alert"
+    )
+    slack_channel: str | None = Field(
+        default=None, pattern=r"^#?[a-z0-9._-]{1,80}$", description="Slack channel that gets them"
+    )
+    slack_token_secret: str = Field(
+        default="slack-token",
+        pattern=r"^[A-Za-z0-9_-]{1,255}$",
+        description="Secret of Secret Manager that holds Slack's token",
+    )
+    teams_webhook_secret: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,255}$",
+        description="Secret that holds the webhook of a Teams channel, which a relay posts to",
+    )
+    oldest_unacked_seconds: Annotated[int, Field(ge=60, le=604_800)] = Field(
+        default=600, description="Age of the oldest message that nobody acknowledged"
+    )
+    backlog_messages: Annotated[int, Field(ge=1)] = Field(
+        default=100_000, description="Messages that wait in a subscription"
+    )
+    dead_letters_per_hour: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Messages that could not be processed"
+    )
+    error_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.01, description="Share of requests that fail"
+    )
+    latency_ms: Annotated[int, Field(ge=1, le=60_000)] = Field(
+        default=500, description="99th percentile of an endpoint's latency"
+    )
+    stale_model_days: Days = Field(default=45, description="Age of the model in production")
+    drift_score: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.1, description="Jensen-Shannon divergence of a feature"
+    )
+    uptime_checks: bool = Field(
+        default=False, description="Public addresses are probed from several regions"
+    )
+    dashboards: bool = Field(description="There are dashboards")
+    log_sink: bool = Field(description="Logs of the workloads are kept in BigQuery")
+
+
+class Budget(Group):
+    """What a month may cost. It warns; it stops nothing."""
+
+    billing_account: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$",
+        description="The billing account; without it there is no budget",
+    )
+    monthly_amount: Annotated[int, Field(ge=1)] = Field(
+        default=500, description="In the billing account's currency"
+    )
+
+
+class Github(Group):
+    """Who deploys from GitHub, without a key."""
+
+    repository: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}$",
+        description="owner/name; without it there is no Workload Identity Federation",
+    )
+    branch: str = Field(
+        default="main", pattern=r"^[\w./-]{1,200}$", description="The branch that may deploy"
+    )
+
+
+def principals(members: Principals) -> Principals:
+    """The members, each written as IAM does and none that stands for everybody.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for member in members:
+        if not _PRINCIPAL.fullmatch(member):
+            raise ValueError(
+                "principals as IAM writes them, `user:a@example.com`, `group:`, "
+                f"`serviceAccount:`, `domain:`, `principal:` or `principalSet:`, not {member!r}"
+            )
+    return members
