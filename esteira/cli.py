@@ -80,14 +80,43 @@ def refresh(stack: StackName, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def drift(stack: StackName, as_json: AsJson = False) -> None:
+    """List what was changed by someone else than the program. Exits 2 if anything was."""
+    from esteira import operations
+
+    found = operations.drift(stack, console)
+    lines = [f"{stack}: {len(found)} resource(s) drifted", *(f"  {one}" for one in found)]
+    result(
+        {"stack": stack, "drifted": [one.as_dict() for one in found]},
+        as_json,
+        "\n".join(lines),
+    )
+    if found:
+        raise typer.Exit(2)
+
+
+@app.command()
 def destroy(
     stack: StackName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    if_idle: Annotated[
+        bool,
+        typer.Option(
+            "--if-idle", help="Only if its last update is longer ago than `lifetime.idleDays`."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete every resource of a stack. Asks first, except for the local one."""
     from esteira import operations
 
+    if if_idle:
+        idleness = operations.idleness(stack, console)
+        if not idleness.expired:
+            kept = {"stack": stack, "changes": {}, "idleness": idleness.as_dict()}
+            result(kept, as_json, f"{stack} is kept: {idleness}")
+            return
+        console.print(f"[bold]{stack}[/] has expired: {idleness}", highlight=False)
     if stack != "local" and not yes:
         typer.confirm(f"Delete every resource of {stack}?", abort=True, err=True)
     changes = operations.destroy(stack, console)

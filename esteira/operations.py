@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from esteira import policy_report
+from esteira import lifetime, policy_report
 from esteira.engine import policies
+from esteira.engine.drift import Drifted
 from esteira.engine.policies import Finding
 from esteira.engine.progress import OperationProgress
 from esteira.engine.stack import LOCAL_STACK, Changes, EngineFailed, Stack, opened
+from esteira.lifetime import Idleness
 
 
 def up(name: str, console: Console) -> Changes:
@@ -36,6 +38,25 @@ def up_with_outputs(name: str, console: Console) -> tuple[Changes, dict[str, Any
 def refresh(name: str, console: Console) -> Changes:
     """Bring the state in line with what is there."""
     return _operate(name, console, "refresh", lambda stack, show: stack.refresh(show))
+
+
+def drift(name: str, console: Console) -> list[Drifted]:
+    """What was changed by someone else than the program. Only looks."""
+    with (
+        console.status(f"{name}: drift") as status,
+        opened(name, progress=lambda line: status.update(escape(line))) as stack,
+    ):
+        return stack.drift()
+
+
+def idleness(name: str, console: Console) -> Idleness:
+    """How long nobody has updated a stack, against how long its settings allow."""
+    lifetime.allowed(name)  # a stack that lives for ever need not be looked at
+    with (
+        console.status(f"{name}: history") as status,
+        opened(name, progress=lambda line: status.update(escape(line))) as stack,
+    ):
+        return lifetime.measured(name, stack.last_update())
 
 
 def destroy(name: str, console: Console) -> Changes:

@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from pulumi.automation import EngineEvent, LocalWorkspaceOptions, PulumiCommand
 
 from esteira import local
 from esteira.engine import policies
+from esteira.engine.drift import Drifted, DriftReport
 from esteira.engine.install import Engine, NoEngine, find
 from esteira.paths import LOCAL, ROOT, STACK_STATE, STATE
 
@@ -125,6 +127,26 @@ class Stack:
         with _said():
             result = self._stack.refresh(on_event=on_event, color="never")
         return Changes(counts=_counts(result.summary.resource_changes))
+
+    def drift(self) -> list[Drifted]:
+        """What is no longer as the state says. Changes neither the state nor anything else."""
+        report = DriftReport()
+        with _said():
+            self._stack.preview_refresh(on_event=report, color="never")
+        return report.found
+
+    def last_update(self) -> datetime | None:
+        """When the last `up` ended; none where the stack was never up, or was destroyed since."""
+        with _said():
+            history = self._stack.history(show_secrets=False)
+        for summary in history:
+            if summary.kind == "destroy" and summary.result == "succeeded":
+                return None
+            if summary.kind == "update":
+                # An update that still runs, or was killed, has no end.
+                ended = summary.end_time or summary.start_time
+                return ended.replace(tzinfo=UTC)
+        return None
 
     def destroy(self, on_event: OnEvent) -> Changes:
         """Delete every resource of the stack."""

@@ -1,0 +1,92 @@
+"""How long a stack may lie idle: its setting `lifetime.idleDays` against its last update."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+
+from esteira.engine.stack import UnknownStack, stacks
+from esteira.paths import ROOT
+
+
+class NoLifetime(ValueError):
+    """A stack that lives for ever; the message says how to give it a lifetime."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idleness:
+    """How long a stack has been idle, and how long it may be."""
+
+    allowed: timedelta
+    last_update: datetime | None
+    """When the last `up` ended; none where there never was one, or where it was destroyed since."""
+    now: datetime
+
+    @property
+    def expired(self) -> bool:
+        """Whether there is something to destroy, and nobody has updated it for too long."""
+        return self.last_update is not None and self.now - self.last_update > self.allowed
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "allowed_days": self.allowed.days,
+            "last_update": self.last_update.isoformat() if self.last_update else None,
+            "expired": self.expired,
+        }
+
+    def __str__(self) -> str:
+        if self.last_update is None:
+            return "nothing is deployed"
+        idle = (self.now - self.last_update).days
+        return (
+            f"last updated {self.last_update:%Y-%m-%d %H:%M} UTC, {idle} day(s) ago; "
+            f"it may be idle for {self.allowed.days}"
+        )
+
+
+def allowed(stack: str) -> timedelta:
+    """How long a stack may be idle, from its settings file.
+
+    Raises:
+        UnknownStack: there is no settings file of that name.
+        NoLifetime: the stack has no `lifetime.idleDays`: nothing may expire it.
+        SettingsError: the file holds a setting that cannot be used.
+    """
+    from stacks.settings import NAMESPACE, Settings
+
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    if not file.exists():
+        raise UnknownStack(f"no stack {stack!r}; there are: {', '.join(stacks())}")
+    config: dict[str, Any] = (yaml.safe_load(file.read_text()) or {}).get("config", {})
+    prefix = f"{NAMESPACE}:"
+    values = {
+        key.removeprefix(prefix): _plain(value)
+        for key, value in config.items()
+        if key.startswith(prefix)
+    }
+    days = Settings.from_values(values).lifetime.idle_days
+    if days is None:
+        raise NoLifetime(
+            f"{stack} has no lifetime: nothing was destroyed. "
+            f"Set `{prefix}lifetime` to `idleDays: <days>` in {file.name} to give it one"
+        )
+    return timedelta(days=days)
+
+
+def _plain(value: Any) -> Any:
+    """A structured value may also be written as JSON, as `pulumi config set` does."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
+
+
+def measured(stack: str, last_update: datetime | None) -> Idleness:
+    """A stack's idleness now."""
+    return Idleness(allowed=allowed(stack), last_update=last_update, now=datetime.now(UTC))
