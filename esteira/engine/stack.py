@@ -29,10 +29,11 @@ import grpc
 import psutil
 import yaml
 from pulumi import automation
-from pulumi.automation import EngineEvent, LocalWorkspaceOptions, PulumiCommand
+from pulumi.automation import LocalWorkspace, PulumiCommand
 
 from esteira import local
 from esteira.engine import policies
+from esteira.engine.brief import BriefStack, OnEvent
 from esteira.engine.drift import Drifted, DriftReport
 from esteira.engine.install import Engine, NoEngine, find
 from esteira.paths import LOCAL, ROOT, STACK_STATE, STATE
@@ -49,8 +50,6 @@ _QUIET: Final = {
 }
 
 _ORPHAN_GRACE: Final = 5.0
-
-OnEvent = Callable[[EngineEvent], None]
 
 
 class UnknownStack(ValueError):
@@ -78,16 +77,16 @@ class Changes:
         return ", ".join(words) or "no resources"
 
 
-def stacks() -> list[str]:
+def stacks(checkout: Path = ROOT) -> list[str]:
     """The stacks that have a settings file."""
-    files = ROOT.glob("Pulumi.*.yaml")
+    files = checkout.glob("Pulumi.*.yaml")
     return sorted(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)
 
 
 class Stack:
     """One stack, ready for operations. Made by `opened`."""
 
-    def __init__(self, name: str, stack: automation.Stack) -> None:
+    def __init__(self, name: str, stack: BriefStack) -> None:
         self.name = name
         self._stack = stack
 
@@ -97,22 +96,22 @@ class Stack:
         With `judged`, policies judge each resource once more, now that its values are known,
         before it is made.
         """
-        with _said():
-            result = self._stack.up(
-                on_event=on_event,
+        with _said(), self._stack.brief(on_event) as summary:
+            self._stack.up(
+                on_event=summary,
                 color="never",
                 suppress_outputs=True,
                 **(policies.judging() if judged else {}),
             )
-        return Changes(counts=_counts(result.summary.resource_changes))
+        return Changes(counts=summary.changes)
 
     def preview(self, on_event: OnEvent, *, judged: bool = False) -> Changes:
         """What `up` would do; with `judged`, as far as the policies allow it."""
-        with _said():
-            result = self._stack.preview(
-                on_event=on_event, color="never", **(policies.judging() if judged else {})
+        with _said(), self._stack.brief(on_event) as summary:
+            self._stack.preview(
+                on_event=summary, color="never", **(policies.judging() if judged else {})
             )
-        return Changes(counts=_counts(result.change_summary))
+        return Changes(counts=summary.changes)
 
     def digest(self) -> dict[str, Any]:
         """Pulumi's own digest of a preview (`pulumi preview --json`), without machine paths."""
@@ -122,11 +121,35 @@ class Stack:
             raise EngineFailed(_diagnosed(str(error)) or _what_it_said(str(error))) from error
         return _without_paths(json.loads(result.stdout))
 
+    def plan(self, on_event: OnEvent, *, judged: bool = False) -> dict[str, Any]:
+        """The digest of a preview, also of one that only the policies failed.
+
+        Violations reach `on_event`; whoever asks for a plan wants to see both.
+
+        Raises:
+            EngineFailed: the program or the engine failed before there was a digest.
+        """
+        try:
+            result = self._stack.preview(
+                json=True,
+                color="never",
+                on_event=on_event,
+                **(policies.judging() if judged else {}),
+            )
+        except automation.CommandError as error:
+            said = str(error)
+            digest = _digest_in(said)
+            errors = [one for one in digest.get("diagnostics", []) if one["severity"] == "error"]
+            if not digest.get("steps") or any(not _of_policies(one["message"]) for one in errors):
+                raise EngineFailed(_diagnosed(said) or _what_it_said(said)) from error
+            return _without_paths(digest)
+        return _without_paths(json.loads(result.stdout))
+
     def refresh(self, on_event: OnEvent) -> Changes:
         """Bring the state in line with what is really there."""
-        with _said():
-            result = self._stack.refresh(on_event=on_event, color="never")
-        return Changes(counts=_counts(result.summary.resource_changes))
+        with _said(), self._stack.brief(on_event) as summary:
+            self._stack.refresh(on_event=summary, color="never")
+        return Changes(counts=summary.changes)
 
     def drift(self) -> list[Drifted]:
         """What is no longer as the state says. Changes neither the state nor anything else."""
@@ -150,9 +173,9 @@ class Stack:
 
     def destroy(self, on_event: OnEvent) -> Changes:
         """Delete every resource of the stack."""
-        with _said():
-            result = self._stack.destroy(on_event=on_event, color="never")
-        return Changes(counts=_counts(result.summary.resource_changes))
+        with _said(), self._stack.brief(on_event) as summary:
+            self._stack.destroy(on_event=summary, color="never")
+        return Changes(counts=summary.changes)
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs. Secret ones say so instead of showing their value."""
@@ -206,16 +229,25 @@ def _ended(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def opened(name: str, *, offline: bool = False, progress: Callable[[str], None]) -> Iterator[Stack]:
+def opened(
+    name: str, *, offline: bool = False, progress: Callable[[str], None], checkout: Path = ROOT
+) -> Iterator[Stack]:
     """A stack, with everything it needs running; what was started for it alone is ended after.
+
+    Args:
+        name: The stack.
+        offline: Without credentials and state; nothing is made.
+        progress: Is told what is being done.
+        checkout: Whose settings count. Whose program runs, the import path says.
 
     Raises:
         UnknownStack: there is no settings file of that name.
         NoEngine: there is no engine; `esteira doctor` says how to get one.
     """
-    if name not in stacks():
+    if name not in stacks(checkout):
+        known = ", ".join(stacks(checkout))
         raise UnknownStack(
-            f"no stack {name!r}: there is no Pulumi.{name}.yaml; there are: {', '.join(stacks())}"
+            f"no stack {name!r}: there is no Pulumi.{name}.yaml; there are: {known}"
         )
     engine = find()
     if engine is None:
@@ -225,7 +257,7 @@ def opened(name: str, *, offline: bool = False, progress: Callable[[str], None])
             folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="esteira-")))
             port = cleanup.enter_context(validating_provider())
             env = _offline_environment(folder, port)
-            yield _select(name, engine, folder / "work", folder / "home", env)
+            yield _select(name, engine, folder / "work", folder / "home", env, checkout)
         elif name == LOCAL_STACK:
             endpoints = local.start(progress)
             STACK_STATE.mkdir(parents=True, exist_ok=True)
@@ -266,26 +298,27 @@ def _offline_environment(folder: Path, port: int) -> dict[str, str]:
 
 
 def _select(
-    name: str, engine: Engine, folder: Path, home: Path | None, env: dict[str, str]
+    name: str,
+    engine: Engine,
+    folder: Path,
+    home: Path | None,
+    env: dict[str, str],
+    checkout: Path = ROOT,
 ) -> Stack:
     # The program is imported here and not above: commands that run none need not wait for it.
     from stacks.program import program
 
     logging.getLogger("grpc._server").addFilter(_orphaned)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_settings(name, folder, keep_backend=home is None)
-    stack = automation.create_or_select_stack(
-        stack_name=name,
-        project_name=PROJECT,
+    _write_settings(name, folder, checkout, keep_backend=home is None)
+    workspace = LocalWorkspace(
+        work_dir=str(folder),
         program=program,
-        opts=LocalWorkspaceOptions(
-            work_dir=str(folder),
-            pulumi_home=str(home) if home else None,
-            pulumi_command=PulumiCommand(root=_root_of(engine)),
-            env_vars={**_QUIET, **policies.environment(), **env},
-        ),
+        pulumi_home=str(home) if home else None,
+        pulumi_command=PulumiCommand(root=_root_of(engine)),
+        env_vars={**_QUIET, **policies.environment(), **env},
     )
-    return Stack(name, stack)
+    return Stack(name, BriefStack.open(name, workspace))
 
 
 def _orphaned(record: logging.LogRecord) -> bool:
@@ -309,18 +342,18 @@ def _root_of(engine: Engine) -> str:
     return str(root)
 
 
-def _write_settings(name: str, folder: Path, *, keep_backend: bool) -> None:
+def _write_settings(name: str, folder: Path, checkout: Path, *, keep_backend: bool) -> None:
     """Copy the project and the stack's settings to where the engine works.
 
     The engine writes its encryption salt into the settings file that it is given. Given a copy, it
     leaves the checkout clean.
     """
-    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    project = yaml.safe_load((checkout / "Pulumi.yaml").read_text())
     for key in ("main", "stackConfigDir", *(() if keep_backend else ("backend",))):
         project.pop(key, None)
     project["runtime"] = "python"
     _write(folder / "Pulumi.yaml", project)
-    settings = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text()) or {}
+    settings = yaml.safe_load((checkout / f"Pulumi.{name}.yaml").read_text()) or {}
     copy = folder / f"Pulumi.{name}.yaml"
     if not keep_backend:
         settings.pop("secretsprovider", None)
@@ -364,13 +397,18 @@ def _said() -> Iterator[None]:
         raise EngineFailed(_what_it_said(str(error))) from error
 
 
+def _digest_in(message: str) -> dict[str, Any]:
+    """The digest in what a failed preview said; empty if there is none."""
+    start = message.find("{")
+    try:
+        return json.JSONDecoder().raw_decode(message, start)[0] if start >= 0 else {}
+    except ValueError:
+        return {}
+
+
 def _diagnosed(message: str) -> str:
     """The errors in the digest of a preview that failed; empty if it has none."""
-    start, end = message.find("{"), message.rfind("}")
-    try:
-        digest = json.loads(message[start : end + 1])
-    except ValueError:
-        return ""
+    digest = _digest_in(message)
     errors = [one["message"] for one in digest.get("diagnostics", []) if one["severity"] == "error"]
     return "\n".join(error.strip() for error in errors)
 
@@ -385,8 +423,3 @@ def _what_it_said(message: str) -> str:
     ]
     errors = [i for i, line in enumerate(kept) if "Diagnostics:" in line or "error:" in line]
     return "\n".join(kept[errors[0] :] if errors else kept[-20:])
-
-
-def _counts(changes: Any) -> dict[str, int]:
-    """The engine's counts by kind, whatever it calls the kinds: strings or members of an enum."""
-    return {str(getattr(kind, "value", kind)): n for kind, n in (changes or {}).items()}

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psutil
 import pytest
 from pulumi import automation
 
+from esteira.engine.brief import BriefStack
 from localcloud.home import Endpoints, Home
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -138,6 +140,19 @@ def engine() -> Path:
 
 
 @dataclass
+class Upped:
+    """What an `up` did."""
+
+    stack: BriefStack
+    changes: dict[str, int]
+
+    @cached_property
+    def outputs(self) -> Any:
+        """The stack's outputs, read when they are asked for."""
+        return self.stack.outputs()
+
+
+@dataclass
 class Deployment:
     """One stack of inline programs on the engine."""
 
@@ -145,54 +160,55 @@ class Deployment:
     work: Path
     config: dict[str, str]
     name: str = "test"
-    made: automation.Stack | None = None
+    made: BriefStack | None = None
 
-    def stack(self, program: Callable[[], Any]) -> automation.Stack:
+    def stack(self, program: Callable[[], Any]) -> BriefStack:
         if self.made is None:
             self.made = self._make()
         self.made.workspace.program = program
         return self.made
 
-    def _make(self) -> automation.Stack:
+    def _make(self) -> BriefStack:
         settings = automation.ProjectSettings(
             name="provider-test",
             runtime="python",
             backend=automation.ProjectBackend(url=backend(self.work)),
         )
-        stack = automation.create_or_select_stack(
-            stack_name=self.name,
-            project_name="provider-test",
+        settings.main = str(ROOT)
+        workspace = automation.LocalWorkspace(
+            project_settings=settings,
+            stack_settings={self.name: automation.StackSettings(config=dict(self.config))},
             program=nothing,
-            opts=automation.LocalWorkspaceOptions(
-                project_settings=settings,
-                env_vars=self.environment,
-                work_dir=str(self.work),
-                pulumi_command=automation.PulumiCommand(self.environment["ENGINE"]),
-            ),
+            env_vars=self.environment,
+            work_dir=str(self.work),
+            pulumi_command=automation.PulumiCommand(self.environment["ENGINE"]),
         )
-        stack.set_all_config(
-            {key: automation.ConfigValue(value) for key, value in self.config.items()}
-        )
-        return stack
+        return BriefStack.open(self.name, workspace)
 
-    def up(self, program: Callable[[], Any]) -> automation.UpResult:
-        return self.stack(program).up(suppress_outputs=True)
+    def up(self, program: Callable[[], Any]) -> Upped:
+        stack = self.stack(program)
+        with stack.brief() as summary:
+            stack.up(suppress_outputs=True, on_event=summary)
+        return Upped(stack, summary.changes)
 
     def preview(self, program: Callable[[], Any]) -> dict[str, int]:
         """The number of resources by operation."""
-        counted = self.stack(program).preview(suppress_outputs=True).change_summary
-        return {
-            getattr(operation, "value", str(operation)): count
-            for operation, count in counted.items()
-        }
+        stack = self.stack(program)
+        with stack.brief() as summary:
+            stack.preview(suppress_outputs=True, on_event=summary)
+        return summary.changes
 
     def refresh(self) -> dict[str, int]:
-        summary = self.stack(nothing).refresh(suppress_outputs=True).summary
-        return dict(summary.resource_changes or {})
+        stack = self.stack(nothing)
+        with stack.brief() as summary:
+            stack.refresh(suppress_outputs=True, on_event=summary)
+        return summary.changes
 
     def destroy(self) -> dict[str, int]:
-        summary = self.stack(nothing).destroy(suppress_outputs=True).summary
-        return dict(summary.resource_changes or {})
+        stack = self.stack(nothing)
+        with stack.brief() as summary:
+            stack.destroy(suppress_outputs=True, on_event=summary)
+        return summary.changes
 
     def export(self) -> list[dict[str, Any]]:
         deployment = self.stack(nothing).export_stack().deployment
@@ -212,10 +228,9 @@ def nothing() -> None:
     """A program without resources."""
 
 
-def changes(result: automation.UpResult) -> dict[str, int]:
+def changes(result: Upped) -> dict[str, int]:
     """The number of resources by operation, without those that stayed."""
-    counted = dict(result.summary.resource_changes or {})
-    return {name: count for name, count in counted.items() if name != "same"}
+    return {name: count for name, count in result.changes.items() if name != "same"}
 
 
 @pytest.fixture
