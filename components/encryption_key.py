@@ -1,4 +1,4 @@
-"""A customer-managed key, and the service agents that may encrypt with it."""
+"""Customer-managed keys: one for each service, which only that service's agents may use."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from components.child_opts import child_opts
 
 ROTATION_DAYS: Final = 90
 """The most that CIS Google Cloud Foundations 1.10 allows."""
+ROLE: Final = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncryptionKeyArgs:
-    """What a key needs.
+    """What keys need.
 
     Raises:
-        InvalidArgs: at construction, when the rotation is too slow.
+        InvalidArgs: at construction, when a service has no name for a key or nobody who may use
+            it, or the rotation is too slow.
     """
 
     location: str
-    """The region of all that it encrypts."""
-    encrypters: Mapping[str, pulumi.Input[str]]
-    """Members that may encrypt and decrypt, by a short name."""
+    """The region of all that they encrypt."""
+    encrypters: Mapping[str, Mapping[str, pulumi.Input[str]]]
+    """By service, who may encrypt and decrypt with its key: members by a short name."""
     rotation_days: int = ROTATION_DAYS
     protect: bool = True
     """A destroyed key makes what it encrypted unreadable for ever."""
@@ -36,15 +38,33 @@ class EncryptionKeyArgs:
         checks.between(
             "EncryptionKey", "rotation_days", self.rotation_days, 1, ROTATION_DAYS, "days"
         )
+        if not self.encrypters:
+            raise checks.InvalidArgs(
+                "EncryptionKey", "encrypters", dict(self.encrypters), "at least one service"
+            )
+        for service, members in self.encrypters.items():
+            checks.matches("EncryptionKey", "encrypters", service, checks.SERVICE)
+            if not members:
+                raise checks.InvalidArgs(
+                    "EncryptionKey",
+                    f"encrypters[{service!r}]",
+                    dict(members),
+                    "at least one member: a key that nobody may use encrypts nothing",
+                )
 
 
 class EncryptionKey(pulumi.ComponentResource):
-    """Key ring and key `<name>`. Google keeps the name of a ring for ever, even when it is gone."""
+    """Key ring `<name>` with a key named after each service.
+
+    Google keeps the names of rings and keys for ever, even when they are gone.
+    """
 
     ring: gcp.kms.KeyRing
-    key: gcp.kms.CryptoKey
-    id: pulumi.Output[str]
-    """The key's name, known once every encrypter may use it."""
+    keys: dict[str, gcp.kms.CryptoKey]
+    """By service."""
+    ids: dict[str, pulumi.Output[str]]
+    """The keys' names by service, each known once every encrypter of its service may use it: what
+    takes a key from here is never made too early."""
 
     def __init__(
         self, name: str, *, args: EncryptionKeyArgs, opts: pulumi.ResourceOptions | None = None
@@ -56,25 +76,33 @@ class EncryptionKey(pulumi.ComponentResource):
             location=args.location,
             opts=child_opts(self, protect=args.protect),
         )
-        self.key = gcp.kms.CryptoKey(
-            name,
-            name=name,
-            key_ring=self.ring.id,
-            purpose="ENCRYPT_DECRYPT",
-            rotation_period=f"{args.rotation_days * 86_400}s",
-            opts=child_opts(self, protect=args.protect),
-        )
-        grants = [
-            gcp.kms.CryptoKeyIAMMember(
-                f"{name}-{who}",
-                crypto_key_id=self.key.id,
-                role="roles/cloudkms.cryptoKeyEncrypterDecrypter",
-                member=member,
-                opts=child_opts(self),
+        self.keys = {}
+        self.ids = {}
+        for service, members in args.encrypters.items():
+            key = gcp.kms.CryptoKey(
+                f"{name}-{service}",
+                name=service,
+                key_ring=self.ring.id,
+                purpose="ENCRYPT_DECRYPT",
+                rotation_period=f"{args.rotation_days * 86_400}s",
+                opts=child_opts(self, protect=args.protect),
             )
-            for who, member in args.encrypters.items()
-        ]
-        self.id = pulumi.Output.all(self.key.id, *[grant.urn for grant in grants]).apply(
-            lambda known: str(known[0])
-        )
-        self.register_outputs({"id": self.id})
+            grants = [
+                gcp.kms.CryptoKeyIAMMember(
+                    f"{name}-{service}-{who}",
+                    crypto_key_id=key.id,
+                    role=ROLE,
+                    member=member,
+                    opts=child_opts(self),
+                )
+                for who, member in members.items()
+            ]
+            self.keys[service] = key
+            self.ids[service] = _after(key.id, grants)
+        self.register_outputs({"ids": self.ids})
+
+
+def _after(key: pulumi.Output[str], grants: list[gcp.kms.CryptoKeyIAMMember]) -> pulumi.Output[str]:
+    return pulumi.Output.all(key, *[grant.urn for grant in grants]).apply(
+        lambda known: str(known[0])
+    )

@@ -38,7 +38,9 @@ class LandingZoneArgs:
     storage_agent: pulumi.Input[str]
     """`serviceAccount:...` of the project's Cloud Storage service agent, which sends the notice."""
     kms_key: pulumi.Input[str] | None = None
-    """Key that encrypts objects and notices; Google's own when not given."""
+    """Key that encrypts objects; Google's own when not given."""
+    topic_kms_key: pulumi.Input[str] | None = None
+    """Key that encrypts notices; Google's own when not given."""
     landing_retention_days: int | None = None
     """Landed files are deleted after this long; kept when not given."""
     work_retention_days: int = 14
@@ -85,7 +87,7 @@ class LandingZone(pulumi.ComponentResource):
             f"{name}-landed",
             name=f"{name}-landed",
             message_retention_duration=f"{args.notice_retention_days * 86_400}s",
-            kms_key_name=args.kms_key,
+            kms_key_name=args.topic_kms_key,
             opts=child_opts(self),
         )
         publisher = gcp.pubsub.TopicIAMMember(

@@ -50,6 +50,9 @@ class PushServiceArgs:
     subnetwork: pulumi.Input[str] | None = None
     """Through which all traffic leaves; Google's own way out when not given."""
     kms_key: pulumi.Input[str] | None = None
+    """Encrypts the service's container."""
+    topic_kms_key: pulumi.Input[str] | None = None
+    """Encrypts its dead letters."""
     deletion_protection: bool = False
 
     def __post_init__(self) -> None:
@@ -96,7 +99,7 @@ class PushService(pulumi.ComponentResource):
         )
         self.dead_letters = DeadLetters(
             f"{args.subscription}-dead-letters",
-            args=DeadLettersArgs(pubsub_agent=args.pubsub_agent, kms_key=args.kms_key),
+            args=DeadLettersArgs(pubsub_agent=args.pubsub_agent, kms_key=args.topic_kms_key),
             opts=child_opts(self),
         )
         self.subscription = gcp.pubsub.Subscription(

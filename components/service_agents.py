@@ -21,8 +21,11 @@ ADDRESSES: Final = {
     "artifactregistry": "gcp-sa-artifactregistry",
     "compute": "compute-system",
     "dataflow": "dataflow-service-producer-prod",
+    "notebooks": "gcp-sa-notebooks",
     "pubsub": "gcp-sa-pubsub",
     "run": "serverless-robot-prod",
+    "secretmanager": "gcp-sa-secretmanager",
+    "sqladmin": "gcp-sa-cloud-sql",
 }
 """The domain of each agent, `service-<number>@<domain>.iam.gserviceaccount.com`, by Google's
 reference of service agents. Put together here, and not read from the made identity, so that a

@@ -37,8 +37,19 @@ APIS: Final = (
 )
 AGENTS: Final = ("pubsub", "storage")
 """Service agents that forward messages and notices."""
-ENCRYPTERS: Final = (*AGENTS, "aiplatform", "artifactregistry", "bigquery", "compute", "dataflow")
-"""Service agents that need a customer-managed key; `run` is the last of them below."""
+ENCRYPTERS: Final[dict[str, tuple[str, ...]]] = {
+    "aiplatform": ("aiplatform",),
+    "artifactregistry": ("artifactregistry",),
+    "bigquery": ("bigquery",),
+    "dataflow": ("compute", "dataflow"),
+    "notebooks": ("compute", "notebooks"),
+    "pubsub": ("pubsub",),
+    "run": ("run",),
+    "secretmanager": ("secretmanager",),
+    "sqladmin": ("sqladmin",),
+    "storage": ("storage",),
+}
+"""By service that keeps data, the service agents that use its customer-managed key."""
 IMAGES: Final[dict[str, tuple[str, str | None]]] = {
     "ingestion-streaming": ("ingestion", "streaming"),
     "ingestion-batch": ("ingestion", "batch"),
@@ -59,9 +70,22 @@ class Foundation:
     repository: ImageRepository
     images: dict[str, pulumi.Output[str]]
     """References by digest, by image name."""
-    kms_key: pulumi.Output[str] | None
+    keys: EncryptionKey | None
     subnetwork: pulumi.Output[str] | None
     """`projects/.../regions/.../subnetworks/...`."""
+
+    def key(self, service: str) -> pulumi.Output[str] | None:
+        """The customer-managed key of a service, known once its agents may use it.
+
+        None where the stack's settings leave encryption to Google's own keys.
+
+        Args:
+            service: One of `ENCRYPTERS`.
+
+        Raises:
+            KeyError: the service has no key in this stack.
+        """
+        return None if self.keys is None else self.keys.ids[service]
 
     def provider(self, product: Product) -> gcp.Provider:
         """The provider of one product, whose labels every resource of the product gets."""
@@ -105,18 +129,16 @@ def lay(settings: Settings) -> Foundation:
     encrypted = settings.security.customer_managed_keys
     agents = ServiceAgents(
         "agents",
-        args=ServiceAgentsArgs(
-            project=settings.project, agents=[*ENCRYPTERS, "run"] if encrypted else AGENTS
-        ),
+        args=ServiceAgentsArgs(project=settings.project, agents=_agents(settings)),
         opts=shared,
     )
-    key = _key(settings, agents, shared) if encrypted else None
+    keys = _keys(settings, agents, shared) if encrypted else None
     repository = ImageRepository(
         REPOSITORY,
         args=ImageRepositoryArgs(
             project=settings.project,
             location=settings.location,
-            kms_key=key,
+            kms_key=None if keys is None else keys.ids["artifactregistry"],
             protect=settings.security.protect,
         ),
         opts=shared,
@@ -127,7 +149,7 @@ def lay(settings: Settings) -> Foundation:
         agents=agents,
         repository=repository,
         images=_images(repository, shared),
-        kms_key=key,
+        keys=keys,
         subnetwork=_subnetwork(settings, shared),
     )
 
@@ -148,19 +170,38 @@ def _provider(
     )
 
 
-def _key(
-    settings: Settings, agents: ServiceAgents, opts: pulumi.ResourceOptions
-) -> pulumi.Output[str]:
+def _encrypted(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Services that get a key, with the agents that use it; none for what is switched off."""
+    off = set[str]()
+    if not settings.database.enabled:
+        off |= {"sqladmin"}
+    if not settings.workbench.enabled:
+        off |= {"notebooks"}
+    return {service: who for service, who in ENCRYPTERS.items() if service not in off}
+
+
+def _agents(settings: Settings) -> list[str]:
+    """Service agents that this stack grants something to."""
+    needed = set(AGENTS)
+    if settings.security.customer_managed_keys:
+        needed |= {agent for who in _encrypted(settings).values() for agent in who}
+    return sorted(needed)
+
+
+def _keys(settings: Settings, agents: ServiceAgents, opts: pulumi.ResourceOptions) -> EncryptionKey:
     return EncryptionKey(
         "esteira",
         args=EncryptionKeyArgs(
             location=settings.location,
-            encrypters=dict(agents.members),
+            encrypters={
+                service: {agent: agents.members[agent] for agent in who}
+                for service, who in _encrypted(settings).items()
+            },
             rotation_days=settings.security.key_rotation_days,
             protect=settings.security.protect,
         ),
         opts=opts,
-    ).id
+    )
 
 
 def _subnetwork(settings: Settings, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:

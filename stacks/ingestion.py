@@ -115,7 +115,7 @@ def lay(
             machine_type=settings.streaming.machine_type,
             max_workers=settings.streaming.max_workers,
             subnetwork=foundation.subnetwork,
-            kms_key=foundation.kms_key,
+            kms_key=foundation.key("dataflow"),
             reads=[stream.ingestion for stream in data.streams.values()],
             writes=list(data.warehouse.tables[RAW].values()),
             drain=settings.streaming.drain,
@@ -137,7 +137,8 @@ def lay(
             ),
             minimum_backoff_seconds=settings.streaming.minimum_backoff_seconds,
             subnetwork=foundation.subnetwork,
-            kms_key=foundation.kms_key,
+            kms_key=foundation.key("run"),
+            topic_kms_key=foundation.key("pubsub"),
             deletion_protection=settings.security.deletion_protection,
         ),
         opts=opts,
@@ -276,6 +277,7 @@ def _starter_values(
     }
     if foundation.subnetwork is not None:
         values["subnetwork"] = foundation.subnetwork
-    if foundation.kms_key is not None:
-        values["kms_key_name"] = foundation.kms_key
+    key = foundation.key("dataflow")
+    if key is not None:
+        values["kms_key_name"] = key
     return values

@@ -110,29 +110,35 @@ def test_the_same_settings_declare_the_same(compose: Any) -> None:
 
 def test_prod_encrypts_everything_that_is_stored(compose: Any) -> None:
     composed = compose(_configuration("prod"))
-    key = "projects/esteira-prod/locations/us-central1/keyRings/esteira/cryptoKeys/esteira"
+    keys = "projects/esteira-prod/locations/us-central1/keyRings/esteira/cryptoKeys/"
     wanted = {
-        "Bucket": lambda one: one["encryption"]["defaultKmsKeyName"],
-        "gcp:pubsub/topic:Topic": lambda one: one["kmsKeyName"],
-        "Dataset": lambda one: one["defaultEncryptionConfiguration"]["kmsKeyName"],
-        "AiEndpoint": lambda one: one["encryptionSpec"]["kmsKeyName"],
-        "FlexTemplateJob": lambda one: one["kmsKeyName"],
-        "Repository": lambda one: one["kmsKeyName"],
-        "gcp:cloudrunv2/service:Service": lambda one: one["template"]["encryptionKey"],
-        "gcp:cloudrunv2/job:Job": lambda one: one["template"]["template"]["encryptionKey"],
+        "Bucket": ("storage", lambda one: one["encryption"]["defaultKmsKeyName"]),
+        "gcp:pubsub/topic:Topic": ("pubsub", lambda one: one["kmsKeyName"]),
+        "Dataset": (
+            "bigquery",
+            lambda one: one["defaultEncryptionConfiguration"]["kmsKeyName"],
+        ),
+        "AiEndpoint": ("aiplatform", lambda one: one["encryptionSpec"]["kmsKeyName"]),
+        "FlexTemplateJob": ("dataflow", lambda one: one["kmsKeyName"]),
+        "Repository": ("artifactregistry", lambda one: one["kmsKeyName"]),
+        "gcp:cloudrunv2/service:Service": ("run", lambda one: one["template"]["encryptionKey"]),
+        "gcp:cloudrunv2/job:Job": (
+            "run",
+            lambda one: one["template"]["template"]["encryptionKey"],
+        ),
     }
-    for token, read in wanted.items():
+    for token, (service, read) in wanted.items():
         found = composed.mocks.find(token)
         assert found, token
         for resource in found:
-            assert read(resource.inputs) == key, resource.name
+            assert read(resource.inputs) == keys + service, resource.name
     tables = [one.inputs for one in composed.mocks.find("gcp:bigquery/table:Table")]
     for table in tables:
         if "view" not in table:
-            assert table["encryptionConfiguration"]["kmsKeyName"] == key
+            assert table["encryptionConfiguration"]["kmsKeyName"] == f"{keys}bigquery"
     starter = composed.inputs("gcp:cloudrunv2/service:Service", "flight-delay-ingestion-starter")
     [container] = starter["template"]["containers"]
-    assert {"name": "KMS_KEY_NAME", "value": key} in container["envs"]
+    assert {"name": "KMS_KEY_NAME", "value": f"{keys}dataflow"} in container["envs"]
 
 
 def test_prod_keeps_what_it_has(compose: Any) -> None:
