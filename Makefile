@@ -15,10 +15,11 @@ demo: setup ## bring the platform up on this machine and run the ML loop on real
 test: setup ## all tests, with coverage
 	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-lint: setup ## formatting, lint, types, one-way imports
+lint: setup ## formatting, lint, types, one-way imports, workflows
 	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .
 	@.venv/bin/lint-imports --no-cache >.esteira/lint-imports.log || (cat .esteira/lint-imports.log; exit 1)
 	@.venv/bin/pyright --warnings
+	@tools/check-workflows
 
 format: setup ## rewrite the code as the linter wants it
 	@.venv/bin/ruff format --quiet . && .venv/bin/ruff check --fix --quiet .
