@@ -126,7 +126,8 @@ class Backlog:
         if entry is None:
             return not self.rules.exactly_once
         if entry.state == DEAD:
-            return not self.rules.exactly_once
+            entry.acknowledged = not self.rules.exactly_once
+            return entry.acknowledged
         if not (entry.state == LEASED and entry.lease == lease) and (
             self.rules.exactly_once or lease < entry.void
         ):
@@ -188,7 +189,7 @@ class Backlog:
         if self.pending.get(entry.message.id) is not entry:
             return
         key = entry.key
-        if forwarded:
+        if forwarded or entry.acknowledged:
             self._remove(entry)
             if key is not None:
                 key.held -= 1

@@ -43,7 +43,17 @@ class Rules:
 class Entry:
     """A message that is not yet acknowledged, and where it stands."""
 
-    __slots__ = ("consumer", "deadline", "failures", "key", "lease", "message", "state", "void")
+    __slots__ = (
+        "acknowledged",
+        "consumer",
+        "deadline",
+        "failures",
+        "key",
+        "lease",
+        "message",
+        "state",
+        "void",
+    )
 
     def __init__(self, message: Message, failures: int, key: Key | None) -> None:
         self.message = message
@@ -56,6 +66,8 @@ class Entry:
         # Leases below this number may no longer acknowledge: the message was taken back because
         # one before it in the order was refused.
         self.void = 0
+        # A late acknowledgement came while the message was on its way to the dead letters.
+        self.acknowledged = False
 
 
 class Key:

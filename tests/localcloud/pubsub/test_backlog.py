@@ -127,6 +127,17 @@ def test_a_dead_letter_that_cannot_leave_is_delivered_again_later() -> None:
     assert desk.numbers() == [1]
 
 
+def test_a_late_acknowledgement_takes_a_dead_letter_that_cannot_leave() -> None:
+    desk = Desk(1, max_attempts=1)
+    (entry,) = desk.lease()
+    desk.nack(entry)
+    desk.backlog.dead.clear()
+    assert desk.backlog.acknowledge(1, entry.lease)
+    desk.backlog.settle_dead(entry, forwarded=False, now=desk.now)
+    desk.wait(11)
+    assert desk.numbers() == []
+
+
 def test_flow_control_counts_what_is_outstanding() -> None:
     desk = Desk(10)
     consumer = Consumer(max_messages=3)
