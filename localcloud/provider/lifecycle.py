@@ -84,13 +84,15 @@ class Lifecycle:
             failures += kubernetes.complete(
                 known, plain, configuration, name=name, olds=old, seed=seed, proposed=proposed
             )
+            if not failures:
+                failures += rules.judge(known, plain, secrets)
             return seal(plain, secrets), failures
         failures += naming.autoname(
             known, checked, name=name, olds=old, seed=seed, proposed=proposed
         )
-        plain = reveal(checked)[0]
+        plain, secrets = reveal(checked)
         if not failures:
-            failures += rules.judge(token, plain)
+            failures += rules.judge(known, plain, secrets)
         if missing_project(known, plain, configuration):
             failures.append(
                 Failure(

@@ -91,7 +91,7 @@ class Api:
         Raises:
             FileNotFoundError: the installed client package has no such document.
         """
-        document = msgspec.json.decode((_folder() / f"{name}.{version}.json").read_bytes())
+        document = msgspec.json.decode((folder() / f"{name}.{version}.json").read_bytes())
         numbers = EnumNumbers(types) if types else None
         methods = {method.id: method for method in _methods(document)}
         routes: dict[tuple[str, str, int], list[Method]] = {}
@@ -217,7 +217,12 @@ def decode_json(raw: bytes) -> Any:
         raise InvalidArgument(f"Invalid JSON payload received. {error}") from None
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where Google's client package keeps the documents.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
     spec = importlib.util.find_spec("googleapiclient")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
