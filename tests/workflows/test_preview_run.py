@@ -1,0 +1,290 @@
+"""The preview of a pull request from beginning to end.
+
+Every step of both workflows is run as a runner runs it, in a checkout of the pull request's merge
+commit, against a GitHub on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from esteira.engine import policies
+from esteira.engine.install import find
+from tests.workflows.conftest import BOT, CHECKOUT, REPOSITORY, TOKEN, GitHub, serving
+
+pytestmark = pytest.mark.engine
+
+RUN, NUMBER = 500, 9
+MARKER = "<!-- esteira-preview:dev -->"
+# In GitHub's own environment, and in no step's on a runner.
+HIDDEN = re.compile(r"^(GITHUB_|RUNNER_|GH_|ESTEIRA_|PULUMI_|GIT_)")
+
+
+def git(folder: Path, *words: str) -> str:
+    author = {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "a contributor"), ("EMAIL", "contributor@example.com"))
+    }
+    return subprocess.run(
+        ["git", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false", *words],
+        cwd=folder,
+        env={**os.environ, **author, "GIT_CONFIG_GLOBAL": os.devnull},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+@dataclass
+class Origin:
+    """The repository on GitHub: main as this checkout is, and a branch that changes it."""
+
+    folder: Path
+
+    @classmethod
+    def of_this_checkout(cls, folder: Path) -> Origin:
+        """Everything that would be committed here, uncommitted changes included."""
+        names = git(CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        for name in names.split("\0"):
+            source, target = CHECKOUT / name, folder / name
+            if name and source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+        git(folder, "init", "--quiet")
+        git(folder, "add", "--all", "--force")
+        git(folder, "commit", "--quiet", "--message", "main")
+        git(folder, "branch", "change")
+        return cls(folder)
+
+    def push(self, settings: Mapping[str, Any]) -> str:
+        """A commit on the branch that overrides settings of dev; its id."""
+        git(self.folder, "checkout", "--quiet", "change")
+        file = self.folder / "Pulumi.dev.yaml"
+        document = yaml.safe_load(git(self.folder, "show", "main:Pulumi.dev.yaml"))
+        document["config"] |= {f"esteira:{key}": value for key, value in settings.items()}
+        file.write_text(yaml.safe_dump(document, sort_keys=False))
+        git(self.folder, "commit", "--quiet", "--all", "--allow-empty", "--message", "change")
+        commit = git(self.folder, "rev-parse", "HEAD")
+        git(self.folder, "checkout", "--quiet", "--detach", "main")
+        git(self.folder, "merge", "--quiet", "--no-ff", "--message", "merge", "change")
+        git(self.folder, "update-ref", f"refs/pull/{NUMBER}/merge", "HEAD")
+        git(self.folder, "checkout", "--quiet", "main")
+        return commit
+
+
+@dataclass
+class Runner:
+    """Runs the steps of a job. `uses` are stood in for; each `run` is run as it is written."""
+
+    origin: Origin
+    github: GitHub
+    root: Path
+    commit: str
+    """What `github.sha` is."""
+    variables: dict[str, str] = field(default_factory=dict[str, str])
+    matrix: dict[str, str] = field(default_factory=dict[str, str])
+    used: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        self.workspace = self.root / "workspace"
+        self.temp = self.root / "temp"
+        self.summary = self.root / "summary.md"
+        for folder in (self.workspace, self.temp):
+            folder.mkdir(parents=True)
+        self.summary.touch()
+        self.contexts = {
+            "github.sha": self.commit,
+            "github.token": TOKEN,
+            "runner.temp": str(self.temp),
+            **{f"matrix.{key}": value for key, value in self.matrix.items()},
+        }
+
+    def run(self, workflow: str, job: str) -> int:
+        """Every step of a job; the first status that is not 0, or 0."""
+        document = yaml.safe_load((CHECKOUT / ".github" / "workflows" / workflow).read_text())
+        described = document["jobs"][job]
+        given = {key: self.filled(value) for key, value in described.get("env", {}).items()}
+        failed = 0
+        for step in described["steps"]:
+            if failed and step.get("if") != "${{ !cancelled() }}":
+                continue
+            if "uses" in step:
+                self.use(step["uses"], step.get("with", {}))
+                continue
+            env = given | {key: self.filled(value) for key, value in step.get("env", {}).items()}
+            status = self.script(step["run"], env)
+            failed = failed or status
+        return failed
+
+    def filled(self, text: object) -> str:
+        """With every expression's value; one that is not known here is an error."""
+        return re.sub(r"\$\{\{\s*([\w.]+)\s*\}\}", lambda one: self.contexts[one[1]], str(text))
+
+    def script(self, text: str, env: Mapping[str, str]) -> int:
+        """A `run`, in the shell that a runner uses where a step names none."""
+        script = self.temp / "step.sh"
+        script.write_text(text)
+        inherited = {key: value for key, value in os.environ.items() if not HIDDEN.match(key)}
+        ended = subprocess.run(
+            ["bash", "-e", script],
+            cwd=self.workspace,
+            env={
+                **inherited,
+                "CI": "true",
+                "GITHUB_ACTIONS": "true",
+                "GITHUB_API_URL": self.github.url,
+                "GITHUB_REPOSITORY": REPOSITORY,
+                "GITHUB_STEP_SUMMARY": str(self.summary),
+                "GITHUB_WORKSPACE": str(self.workspace),
+                "RUNNER_TEMP": str(self.temp),
+                # The environment is this checkout's, and is told to import that one's code.
+                "PYTHONPATH": str(self.workspace),
+                **self.variables,
+                **env,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        print(ended.stdout, ended.stderr)  # noqa: T201
+        return ended.returncode
+
+    def use(self, action: str, given: Mapping[str, Any]) -> None:
+        """Do what an action would do."""
+        name = action.partition("@")[0]
+        self.used.append(name)
+        match name:
+            case "actions/checkout":
+                git(self.workspace, "init", "--quiet")
+                git(self.workspace, "remote", "add", "origin", str(self.origin.folder))
+                wanted = self.filled(given.get("ref", f"refs/pull/{NUMBER}/merge"))
+                # Only with `fetch-depth: 0` are there branches to compare with.
+                everything = ["+refs/heads/*:refs/remotes/origin/*"]
+                branches = everything if given.get("fetch-depth") == 0 else []
+                git(self.workspace, "fetch", "--quiet", "origin", wanted, *branches)
+                git(self.workspace, "checkout", "--quiet", "--detach", "FETCH_HEAD")
+            case "./.github/actions/prepare":
+                # What tools/bootstrap would fill anew from the same locks.
+                (self.workspace / ".esteira").mkdir()
+                for made in (".venv", "policies/.venv", ".esteira/bin"):
+                    (self.workspace / made).symlink_to(CHECKOUT / made)
+            case "actions/upload-artifact":
+                file = Path(self.filled(given["path"]))
+                assert given["if-no-files-found"] == "error"
+                self.github.upload(RUN, self.filled(given["name"]), {file.name: file.read_bytes()})
+            case _:
+                pytest.fail(f"nothing stands in for {action}")
+
+
+@dataclass
+class Story:
+    """What a pull request has been through."""
+
+    github: GitHub
+    push: Callable[[Mapping[str, Any]], tuple[int, str]]
+
+    @property
+    def ours(self) -> list[dict[str, Any]]:
+        """The comments of the workflow."""
+        said = self.github.comments.get(NUMBER, [])
+        return [one for one in said if one["user"]["login"] == BOT]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    if find() is None:
+        pytest.skip("no Pulumi engine here; `esteira doctor` says how to get one")
+    if not policies.ready():
+        pytest.skip("the policies have no environment here; `make setup` makes it")
+    root = tmp_path_factory.mktemp("pull-request")
+    (root / "origin").mkdir()
+    origin = Origin.of_this_checkout(root / "origin")
+    fork = {"id": 31, "owner": {"login": "contributor"}, "full_name": "contributor/esteira"}
+    with serving() as github:
+        github.comment(NUMBER, "looking forward to it", login="a-person")
+
+        def push(settings: Mapping[str, Any]) -> tuple[int, str]:
+            commit = origin.push(settings)
+            head = {"sha": commit, "ref": "change", "repo": fork, "user": fork["owner"]}
+            base = {"ref": "main"}
+            github.pulls = [{"number": NUMBER, "state": "open", "base": base, "head": head}]
+            github.artifacts.clear()
+            place = root / commit[:8]
+            preview = Runner(
+                origin,
+                github,
+                place / "preview",
+                commit,
+                variables={"GITHUB_BASE_REF": "main"},
+                matrix={"stack": "dev"},
+            )
+            status = preview.run("preview.yml", "preview")
+            event = {
+                "repository": {"default_branch": "main"},
+                "workflow_run": {
+                    "id": RUN,
+                    "event": "pull_request",
+                    "head_sha": commit,
+                    "head_branch": "change",
+                    "head_repository": fork,
+                },
+            }
+            (place / "event.json").write_text(json.dumps(event))
+            main = git(origin.folder, "rev-parse", "main")
+            comment = Runner(
+                origin,
+                github,
+                place / "comment",
+                main,
+                variables={"GITHUB_EVENT_PATH": str(place / "event.json")},
+            )
+            assert comment.run("preview-comment.yml", "comment") == 0
+            assert comment.used == ["actions/checkout"]
+            assert git(comment.workspace, "rev-parse", "HEAD") == main
+            return status, preview.summary.read_text()
+
+        yield Story(github, push)
+
+
+def test_a_pull_request_gets_one_comment_that_follows_it(story: Story) -> None:
+    status, summary = story.push({"retention": {"temporaryFiles": 21}})
+    assert status == 0
+    (comment,) = story.ours
+    assert comment["body"].startswith(MARKER)
+    assert "bucket" in comment["body"].lower(), "files in it live longer now"
+    assert re.search(r"\b21\b", comment["body"])
+    assert summary == comment["body"]
+
+    status, summary = story.push({"retention": {"temporaryFiles": 28}})
+    assert status == 0
+    (again,) = story.ours
+    assert again["id"] == comment["id"]
+    assert re.search(r"\b28\b", again["body"])
+    assert not re.search(r"\b21\b", again["body"])
+    assert summary == again["body"]
+    changes = [method for method, _ in story.github.writes]
+    assert changes == ["POST", "PATCH"]
+
+
+def test_a_program_that_does_not_run_makes_the_preview_red_and_the_comment_says_so(
+    story: Story,
+) -> None:
+    status, summary = story.push({"retention": {"temporaryFile": 21}})
+    assert status != 0
+    (comment,) = story.ours
+    assert comment["body"] == summary
+    assert comment["body"].startswith(MARKER)
+    assert "cannot be previewed" in comment["body"]
