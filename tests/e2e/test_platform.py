@@ -4,17 +4,24 @@ engineer on call does to it. In order: the last tests kill and destroy."""
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, pubsub_v1, storage
+from pulumi import automation
 
-from tests.e2e.driver import Platform, wait_until
+from esteira.engine.brief import BriefStack
+from esteira.engine.install import find
+from tests.e2e.driver import CHECKOUT, Platform, wait_until
 
 PRODUCT = "flight-delay"
 
@@ -46,6 +53,14 @@ def request_schema(platform: Platform) -> dict[str, Any]:
     from workloads.product import load
 
     return contracts.json_schema(load(PRODUCT).features.request)
+
+
+def warehouse(platform: Platform) -> bigquery.Client:
+    return bigquery.Client(
+        project=platform.endpoints.project,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": platform.endpoints.url("bigquery")},
+    )
 
 
 def post(url: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -149,6 +164,66 @@ class TestTheStack:
         assert "projects/esteira-local/topics/flight-delay-flights" in ended.stdout
 
 
+class TestDataTeams:
+    def test_a_notebook_finds_tables_and_endpoint_by_outputs_alone(
+        self, platform: Platform
+    ) -> None:
+        ended = subprocess.run(
+            [sys.executable, CHECKOUT / "examples" / "data_team" / "explore.py"],
+            env={**platform.env, **platform.endpoints.environment()},
+            input=platform.esteira("outputs", "local", "--format", "json").stdout,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        found = json.loads(ended.stdout)
+        assert sum(one["flights"] for one in found["carriers"]) > 75_000
+        assert sum(one["flights"] for one in found["predictions"]) == platform.report["batch_rows"]
+        assert 0 < found["flight"]["probability"] < 1
+
+    def test_another_pulumi_program_builds_upon_the_stack(
+        self, platform: Platform, tmp_path: Path
+    ) -> None:
+        folder = CHECKOUT / "examples" / "data_team" / "late_flights"
+        shutil.copy(folder / "Pulumi.yaml", tmp_path)
+        engine = find()
+        assert engine is not None
+        team = BriefStack.open(
+            "team",
+            automation.LocalWorkspace(
+                work_dir=str(tmp_path),
+                program=runpy.run_path(str(folder / "__main__.py"))["program"],
+                pulumi_command=automation.PulumiCommand(str(engine.path.parent.parent)),
+                env_vars={
+                    **platform.endpoints.environment(),
+                    "PULUMI_BACKEND_URL": f"file://{platform.state / 'state'}?metadata=skip",
+                    "PULUMI_CONFIG_PASSPHRASE": (platform.state / "passphrase").read_text(),
+                    "PULUMI_SKIP_UPDATE_CHECK": "true",
+                },
+                stack_settings={
+                    "team": automation.StackSettings(
+                        config={
+                            "late-flights:platform": "organization/esteira/local",
+                            "gcp:project": platform.endpoints.project,
+                        }
+                    )
+                },
+            ),
+        )
+        made = team.up()
+        try:
+            assert made.outputs["view"].value == "esteira-local.late_flights.late_by_carrier"
+            rows = warehouse(platform).query_and_wait(
+                "SELECT SUM(flights) AS n FROM `late_flights.late_by_carrier`"
+            )
+            assert next(iter(rows)).n > 75_000
+        finally:
+            with team.brief():
+                team.destroy(remove=True)
+
+
 class TestTheEndpoint:
     def test_it_answers_a_plain_http_request(self, platform: Platform) -> None:
         body = json.dumps({"instances": [question(platform)]}).encode()
@@ -190,12 +265,7 @@ class TestTheEndpoint:
             assert word in answer["error"]["message"]
 
     def test_every_request_is_logged(self, platform: Platform) -> None:
-        endpoints = platform.endpoints
-        client = bigquery.Client(
-            project=endpoints.project,
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": endpoints.url("bigquery")},
-        )
+        client = warehouse(platform)
         query = "SELECT COUNT(*) AS n FROM `flight_delay_predictions.online`"
         wait_until(
             lambda: next(iter(client.query(query).result()))["n"] > 0, 30, "a logged request"
@@ -331,15 +401,10 @@ class TestTheEnd:
             buckets = list(
                 storage.Client(project=endpoints.project, credentials=anonymous).list_buckets()
             )
-        warehouse = bigquery.Client(
-            project=endpoints.project,
-            credentials=anonymous,
-            client_options={"api_endpoint": endpoints.url("bigquery")},
-        )
         assert topics == []
         assert subscriptions == []
         assert buckets == []
-        assert list(warehouse.list_datasets()) == []
+        assert list(warehouse(platform).list_datasets()) == []
         place = f"{endpoints.url('rest')}/v1/{project}/locations/{endpoints.location}"
         with urllib.request.urlopen(f"{place}/endpoints", timeout=10) as answer:
             assert json.load(answer).get("endpoints", []) == []

@@ -33,12 +33,15 @@ def test_a_command_in_the_documents_can_be_typed(document: str, command: str) ->
     del document
     if found := re.search(r"\$\((.*)\)", command):
         command = found[1]
-    words = shlex.split(command)
+    words = shlex.split(command.partition(" > ")[0])
     if words[0] == "make":
         targets = re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
         assert words[1] in targets
     elif words[0] == "esteira":
         parse(words[1:])
+    elif words[0] == "python":
+        target = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
+        assert (CHECKOUT / target).is_file()
     elif words[0] == "pulumi":
         # The stack has settings of its own in this checkout.
         assert (CHECKOUT / f"Pulumi.{words[words.index('-s') + 1]}.yaml").is_file()
