@@ -6,15 +6,20 @@ who only runs `up` needs neither Beam nor scikit-learn installed.
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from esteira import data_commands, model_commands, policy_commands
+from esteira import data_commands, model_commands, policy_commands, project_commands
 from esteira.printing import AsJson, console, fail, print_json, result
+
+if TYPE_CHECKING:
+    from esteira.review.result import Review
 
 app = typer.Typer(
     name="esteira",
@@ -28,8 +33,17 @@ app.add_typer(local_app, name="local")
 data_commands.register(app)
 model_commands.register(app)
 policy_commands.register(app)
+project_commands.register(app)
 
 StackName = Annotated[str, typer.Argument(metavar="STACK", help="local, dev or prod")]
+
+
+class ReviewFormat(StrEnum):
+    """How a review is printed."""
+
+    MARKDOWN = "markdown"
+    TEXT = "text"
+    JSON = "json"
 
 
 class OutputFormat(StrEnum):
@@ -56,18 +70,57 @@ def preview(
     offline: Annotated[
         bool, typer.Option("--offline", help="No credentials, no state: validate every resource.")
     ] = False,
+    form: Annotated[
+        ReviewFormat | None,
+        typer.Option("--format", help="Print a review: for a pull request, a person, a program."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="REF",
+            help="Review against the program at a Git revision, such as origin/main.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Write the review to a file.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print Pulumi's own preview digest.")
     ] = False,
 ) -> None:
-    """Show what `up` would do."""
+    """Show what `up` would do. A review exits 1 if a mandatory policy forbids the update."""
     from esteira import operations
 
+    reviewing = form is not None or base is not None or output is not None
+    if as_json and reviewing:
+        fail("--json prints Pulumi's own digest; a review as JSON is --format json")
     if as_json:
         print_json(operations.digest(stack, console, offline=offline))
-        return
-    changes = operations.preview(stack, console, offline=offline)
-    console.print(f"[bold]{stack}[/]: {changes}", highlight=False)
+    elif reviewing:
+        found = operations.review(stack, console, offline=offline, base=base)
+        _print_review(found, form or ReviewFormat.TEXT, output)
+        if not found.passed:
+            raise typer.Exit(1)
+    else:
+        changes = operations.preview(stack, console, offline=offline)
+        console.print(f"[bold]{stack}[/]: {changes}", highlight=False)
+
+
+def _print_review(found: Review, form: ReviewFormat, output: Path | None) -> None:
+    from esteira.review import markdown, plain
+    from esteira.review.report import document
+
+    if form is ReviewFormat.JSON:
+        text = json.dumps(found.as_dict(), indent=2) + "\n"
+    elif form is ReviewFormat.MARKDOWN:
+        text = markdown.render(document(found))
+    else:
+        text = plain.render(document(found))
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text)
 
 
 @app.command()

@@ -53,6 +53,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             "RUN_API_ENDPOINT": self.url("rest"),
             "SCHEDULER_API_ENDPOINT": self.url("rest"),
             "DATAFLOW_API_ENDPOINT": self.url("rest"),
+            "PROJECT_API_ENDPOINT": self.url("rest"),
             # Google's clients otherwise look for a metadata server and wait for it.
             "NO_GCE_CHECK": "true",
             # gcsfs otherwise asks for a gRPC storage layout that no emulator offers.

@@ -1,4 +1,6 @@
-"""`python -m localcloud.rest --home DIR`: Vertex AI, Cloud Run, Cloud Scheduler and Dataflow."""
+"""`python -m localcloud.rest --home DIR`: Vertex AI, Cloud Run, Cloud Scheduler, Dataflow, and the
+APIs of a project itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import uvicorn
 from localcloud.home import LOOPBACK, Home
 from localcloud.rest.app import Service, build_app
 
-SERVICES: Final = ("vertex", "run", "scheduler", "dataflow")
+SERVICES: Final = ("project", "vertex", "run", "scheduler", "dataflow")
 
 
 def services(home: Home, names: Sequence[str] = SERVICES) -> list[Service]:

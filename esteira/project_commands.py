@@ -1,0 +1,138 @@
+"""Commands about a real Google Cloud project."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from esteira.printing import AsJson, console, print_json
+
+_MARKS = {
+    "unchanged": "[green]✓[/]",
+    "changed": "[green]✓[/]",
+    "planned": "[cyan]·[/]",
+    "later": "[yellow]…[/]",
+    "refused": "[red]✗[/]",
+    "ok": "[green]✓[/]",
+    "warning": "[yellow]![/]",
+    "failure": "[red]✗[/]",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(bootstrap)
+
+
+def bootstrap(
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="dev or prod")],
+    deployer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--deployer",
+            metavar="PRINCIPAL",
+            help="Who may act as the account that deploys: user:ana@example.com, group:...; may "
+            "be repeated.",
+        ),
+    ] = None,
+    state_bucket: Annotated[
+        str,
+        typer.Option(help="Name of the state bucket; PROJECT-pulumi-state if none is given."),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print every call it would make, and make none.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare a project before its first `up`. Run it again at any time: it goes on."""
+    import esteira.paths
+    from esteira.project import stack_file
+    from esteira.project.bootstrap import Bootstrap
+    from esteira.project.calls import Calls
+    from esteira.project.clients import Google
+    from esteira.project.step import Report
+    from stacks.options import principals
+
+    if stack == "local":
+        raise typer.BadParameter("the local stack needs no project", param_hint="STACK")
+    try:
+        deployers = principals(tuple(deployer or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--deployer") from error
+    folder = esteira.paths.ROOT
+    settings = stack_file.settings(stack, folder)
+    google = Google.connect(settings.project)
+    calls = Calls(google, dry_run=dry_run, principal=google.principal())
+    task = Bootstrap(
+        settings=settings,
+        stack=stack,
+        calls=calls,
+        file=folder / f"Pulumi.{stack}.yaml",
+        deployers=deployers,
+        state_bucket=state_bucket,
+    )
+
+    def told(report: Report) -> None:
+        if not as_json:
+            _show(report)
+
+    with console.status("") as status:
+        result = task.run(lambda subject: status.update(escape(subject)), told)
+    if as_json:
+        print_json(result.as_dict())
+    elif not result.refused:
+        _next(result.names.backend, result.names.account, stack, dry_run)
+        if not deployers and not settings.github.repository:
+            console.print(
+                "[yellow]nobody may act as that account yet[/]: give --deployer, or set "
+                "esteira:github.repository",
+                highlight=False,
+            )
+    if result.refused:
+        raise typer.Exit(1)
+
+
+def _show(report: object) -> None:
+    """Print how a step went."""
+    from esteira.project.step import Report
+
+    assert isinstance(report, Report)
+    mark = _MARKS[report.outcome.value]
+    told = "; ".join(report.changes) or report.outcome.value
+    console.print(f"{mark} [bold]{report.subject}[/]: {escape(told)}", highlight=False)
+    if report.outcome.value == "planned":
+        import json
+
+        for call in report.calls:
+            console.print(f"    {call.method} {escape(call.url)}", highlight=False, soft_wrap=True)
+            if call.body is not None:
+                body = json.dumps(call.body, indent=2).replace("\n", "\n    ")
+                console.print(f"    {escape(body)}", style="dim", highlight=False, soft_wrap=True)
+    for note in report.notes:
+        console.print(f"  [yellow]{escape(note)}[/]", highlight=False)
+    if report.refusal is not None:
+        console.print(f"  {escape(report.refusal['problem'])}", highlight=False)
+        _mend(report.refusal.get("mend", []), report.refusal.get("who", ""))
+
+
+def _mend(commands: list[str], who: str) -> None:
+    for command in commands:
+        console.print(f"    {escape(command)}", style="cyan", highlight=False, soft_wrap=True)
+    if who:
+        console.print(f"  [dim]by {escape(who)}[/]", highlight=False)
+
+
+def _next(backend: str, account: str, stack: str, dry_run: bool) -> None:
+    console.print(
+        f"\n{'It would be ready' if dry_run else 'Ready'}. To deploy as {account}:",
+        highlight=False,
+    )
+    for command in (
+        f"gcloud auth application-default login --impersonate-service-account={account}",
+        f"pulumi login {backend}    # or, in Pulumi.yaml: backend: {{url: {backend}}}",
+        f"esteira doctor {stack}",
+        f"pulumi up -s {stack}",
+    ):
+        console.print(f"  {escape(command)}", style="cyan", highlight=False, soft_wrap=True)
