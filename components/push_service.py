@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_gcp as gcp
 
 from components import checks
 from components.child_opts import child_opts
+from components.cloud_run import SERVICE_NAME, Container, service_template
 from components.dead_letters import DeadLetters, DeadLettersArgs
 
 
@@ -35,6 +36,8 @@ class PushServiceArgs:
     pubsub_agent: pulumi.Input[str]
     """`serviceAccount:...` of the project's Pub/Sub service agent."""
     environment: Mapping[str, pulumi.Input[str]]
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By variable, the secret of Secret Manager that fills it."""
     command: tuple[str, ...] = ()
     """Replaces the image's entry point when given."""
     path: str = "/"
@@ -79,7 +82,7 @@ class PushService(pulumi.ComponentResource):
     def __init__(
         self, name: str, *, args: PushServiceArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        checks.matches("PushService", "name", name, checks.SERVICE)
+        checks.matches("PushService", "name", name, SERVICE_NAME)
         super().__init__("esteira:push_service:PushService", name, {}, opts)
         self.service = self._service(name, args)
         self.invoker = gcp.cloudrunv2.ServiceIamMember(
@@ -133,42 +136,27 @@ class PushService(pulumi.ComponentResource):
         self.register_outputs({"uri": self.service.uri, "subscription": self.subscription.id})
 
     def _service(self, name: str, args: PushServiceArgs) -> gcp.cloudrunv2.Service:
-        run = gcp.cloudrunv2
-        return run.Service(
+        return gcp.cloudrunv2.Service(
             name,
             name=name,
             location=args.location,
             # Push from a subscription of the same project counts as internal.
             ingress="INGRESS_TRAFFIC_INTERNAL_ONLY",
             deletion_protection=args.deletion_protection,
-            template=run.ServiceTemplateArgs(
+            template=service_template(
+                Container(
+                    image=args.image,
+                    environment=args.environment,
+                    command=args.command,
+                    cpu=args.cpu,
+                    memory=args.memory,
+                    secrets=args.secrets,
+                ),
                 service_account=args.service_account,
-                timeout=f"{args.timeout_seconds}s",
-                encryption_key=args.kms_key,
-                scaling=run.ServiceTemplateScalingArgs(
-                    min_instance_count=0, max_instance_count=args.max_instances
-                ),
-                vpc_access=None
-                if args.subnetwork is None
-                else run.ServiceTemplateVpcAccessArgs(
-                    egress="ALL_TRAFFIC",
-                    network_interfaces=[
-                        run.ServiceTemplateVpcAccessNetworkInterfaceArgs(subnetwork=args.subnetwork)
-                    ],
-                ),
-                containers=[
-                    run.ServiceTemplateContainerArgs(
-                        image=args.image,
-                        commands=list(args.command) or None,
-                        envs=[
-                            run.ServiceTemplateContainerEnvArgs(name=key, value=value)
-                            for key, value in sorted(args.environment.items())
-                        ],
-                        resources=run.ServiceTemplateContainerResourcesArgs(
-                            limits={"cpu": args.cpu, "memory": args.memory}
-                        ),
-                    )
-                ],
+                timeout_seconds=args.timeout_seconds,
+                max_instances=args.max_instances,
+                subnetwork=args.subnetwork,
+                kms_key=args.kms_key,
             ),
             opts=child_opts(self),
         )

@@ -10,6 +10,7 @@ import pulumi_gcp as gcp
 
 from components import checks
 from components.child_opts import child_opts
+from components.cloud_run import Container, task_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,35 +78,19 @@ class ScheduledJob(pulumi.ComponentResource):
             template=run.JobTemplateArgs(
                 task_count=args.tasks,
                 parallelism=args.tasks,
-                template=run.JobTemplateTemplateArgs(
-                    service_account=args.service_account,
-                    max_retries=args.retries,
-                    timeout=f"{args.timeout_seconds}s",
-                    encryption_key=args.kms_key,
-                    vpc_access=None
-                    if args.subnetwork is None
-                    else run.JobTemplateTemplateVpcAccessArgs(
-                        egress="ALL_TRAFFIC",
-                        network_interfaces=[
-                            run.JobTemplateTemplateVpcAccessNetworkInterfaceArgs(
-                                subnetwork=args.subnetwork
-                            )
-                        ],
+                template=task_template(
+                    Container(
+                        image=args.image,
+                        environment=args.environment,
+                        command=args.command,
+                        cpu=args.cpu,
+                        memory=args.memory,
                     ),
-                    containers=[
-                        run.JobTemplateTemplateContainerArgs(
-                            image=args.image,
-                            commands=list(args.command) or None,
-                            # In one order, so that the same program never shows a difference.
-                            envs=[
-                                run.JobTemplateTemplateContainerEnvArgs(name=key, value=value)
-                                for key, value in sorted(args.environment.items())
-                            ],
-                            resources=run.JobTemplateTemplateContainerResourcesArgs(
-                                limits={"cpu": args.cpu, "memory": args.memory}
-                            ),
-                        )
-                    ],
+                    service_account=args.service_account,
+                    timeout_seconds=args.timeout_seconds,
+                    retries=args.retries,
+                    subnetwork=args.subnetwork,
+                    kms_key=args.kms_key,
                 ),
             ),
             opts=child_opts(self),

@@ -286,6 +286,17 @@ _BY_TOKEN: Final[dict[str, dict[str, str]]] = {
     },
     "gcp:projects/service:Service": {},
 }
+# Values that the server alone chooses, of the documented form: unknown in a preview. Some are
+# inputs too, for whoever brings a value along.
+_CHOSEN: Final[dict[str, dict[str, str]]] = {
+    "gcp:apigateway/api:Api": {
+        "managedService": "{apiId}-{number}.apigateway.{project}.cloud.goog",
+    },
+    "gcp:apigateway/gateway:Gateway": {"defaultHostname": "{gatewayId}-{number}.gateway.dev"},
+    # Addresses of RFC 5737 and RFC 1918: nobody is there.
+    "gcp:compute/globalAddress:GlobalAddress": {"address": "203.0.113.10"},
+    "gcp:sql/databaseInstance:DatabaseInstance": {"privateIpAddress": "10.65.0.3"},
+}
 _TIMES: Final = re.compile(
     r"(?:[cC]reat|[uU]pdat|[mM]odif)\w*(?:Time|Timestamp)$|^timeCreated$|^updated$"
 )
@@ -311,7 +322,8 @@ def outputs(
     """
     known = _Known(resource, properties, id, urn, UNKNOWN if preview else now())
     made: dict[str, Any] = {}
-    for name, shape in resource.computed.items():
+    for name in (*resource.computed, *filled(resource)):
+        shape = resource.outputs[name]
         if name in properties:
             continue
         value = _output(known, name, preview)
@@ -326,9 +338,16 @@ def outputs(
     return made
 
 
+def filled(resource: Resource) -> tuple[str, ...]:
+    """Inputs that the server fills where the program leaves them out."""
+    return tuple(one for one in _CHOSEN.get(resource.token, {}) if one in resource.inputs)
+
+
 def _output(known: _Known, name: str, preview: bool) -> Any:
     own = _BY_TOKEN.get(known.resource.token, {})
     chosen = UNKNOWN if preview else None
+    if name in _CHOSEN.get(known.resource.token, {}):
+        return chosen or known.join(_CHOSEN[known.resource.token][name])
     if name in own:
         return known.join(own[name])
     if name == "selfLink" and known.resource.module in _SELF_LINKS:

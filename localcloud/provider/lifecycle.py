@@ -18,7 +18,7 @@ from localcloud.provider.configuration import Configuration
 from localcloud.provider.diff import Difference, PropertyChange, changes, configured
 from localcloud.provider.drift import drifted, imported, merged
 from localcloud.provider.errors import AlreadyExists, ProviderError, ServiceError
-from localcloud.provider.identity import assigned_id, expanded, identity, outputs
+from localcloud.provider.identity import assigned_id, expanded, filled, identity, outputs
 from localcloud.provider.plan import attributed, missing_project, planned, whereabouts
 from localcloud.provider.realise import Realiser, Realisers
 from localcloud.provider.schema import NoSuchResource, Resource, resource
@@ -176,7 +176,9 @@ class Lifecycle:
             state, hidden = reveal(dict(olds))
             secrets |= hidden
             properties = attributed(properties, state)
-            made = {name: state[name] for name in known.computed if name in state}
+            made = {
+                name: state[name] for name in (*known.computed, *filled(known)) if name in state
+            }
             realiser = self._realiser(token)
             if realiser is not None:
                 made |= dict.fromkeys(getattr(realiser, "changing", ()), UNKNOWN)
@@ -331,7 +333,9 @@ class Lifecycle:
         before, hidden = reveal(dict(olds))
         plain, secrets = reveal(dict(news))
         properties = attributed(planned(known, plain, configuration), before)
-        computed = {name: before[name] for name in known.computed if name in before}
+        computed = {
+            name: before[name] for name in (*known.computed, *filled(known)) if name in before
+        }
         made = computed | properties
         if known.package == "kubernetes":
             made = self._outputs(known, properties, id, urn, preview=False) | properties
