@@ -15,6 +15,8 @@ def child_opts(
     replace_with: list[pulumi.Resource] | None = None,
     ignore_changes: list[str] | None = None,
     delete_before_replace: bool | None = None,
+    retain_on_delete: bool | None = None,
+    hooks: pulumi.ResourceHookBinding | None = None,
 ) -> pulumi.ResourceOptions:
     """Options for a child: its parent, from which it inherits the provider, and so its labels.
 
@@ -27,6 +29,8 @@ def child_opts(
         replace_with: Whenever one of these is replaced, so is the child.
         ignore_changes: Properties that something other than Pulumi changes.
         delete_before_replace: The child has a fixed name, so old and new cannot stand side by side.
+        retain_on_delete: Destroying the stack leaves the child where it is.
+        hooks: What runs when the child is made, changed or deleted.
     """
     return pulumi.ResourceOptions(
         parent=parent,
@@ -35,4 +39,6 @@ def child_opts(
         replace_with=replace_with,
         ignore_changes=ignore_changes,
         delete_before_replace=delete_before_replace,
+        retain_on_delete=retain_on_delete,
+        hooks=hooks,
     )

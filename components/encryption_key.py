@@ -11,6 +11,7 @@ import pulumi_gcp as gcp
 
 from components import checks
 from components.child_opts import child_opts
+from components.propagation import Propagation
 
 ROTATION_DAYS: Final = 90
 """The most that CIS Google Cloud Foundations 1.10 allows."""
@@ -31,12 +32,17 @@ class EncryptionKeyArgs:
     encrypters: Mapping[str, Mapping[str, pulumi.Input[str]]]
     """By service, who may encrypt and decrypt with its key: members by a short name."""
     rotation_days: int = ROTATION_DAYS
+    propagation_seconds: int = 0
+    """How long Google needs until all of it knows of a role that was granted; 0 to 600."""
     protect: bool = True
     """A destroyed key makes what it encrypted unreadable for ever."""
 
     def __post_init__(self) -> None:
         checks.between(
             "EncryptionKey", "rotation_days", self.rotation_days, 1, ROTATION_DAYS, "days"
+        )
+        checks.between(
+            "EncryptionKey", "propagation_seconds", self.propagation_seconds, 0, 600, "seconds"
         )
         if not self.encrypters:
             raise checks.InvalidArgs(
@@ -76,6 +82,7 @@ class EncryptionKey(pulumi.ComponentResource):
             location=args.location,
             opts=child_opts(self, protect=args.protect),
         )
+        propagation = Propagation(f"keys:{name}", seconds=args.propagation_seconds)
         self.keys = {}
         self.ids = {}
         for service, members in args.encrypters.items():
@@ -93,16 +100,10 @@ class EncryptionKey(pulumi.ComponentResource):
                     crypto_key_id=key.id,
                     role=ROLE,
                     member=member,
-                    opts=child_opts(self),
+                    opts=child_opts(self, hooks=propagation.hooks),
                 )
                 for who, member in members.items()
             ]
             self.keys[service] = key
-            self.ids[service] = _after(key.id, grants)
+            self.ids[service] = propagation.after(key.id, grants)
         self.register_outputs({"ids": self.ids})
-
-
-def _after(key: pulumi.Output[str], grants: list[gcp.kms.CryptoKeyIAMMember]) -> pulumi.Output[str]:
-    return pulumi.Output.all(key, *[grant.urn for grant in grants]).apply(
-        lambda known: str(known[0])
-    )

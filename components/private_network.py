@@ -1,10 +1,13 @@
-"""A network of our own, in which workers have no public address and still reach Google's APIs."""
+"""A network of our own, in which nothing has a public address and nothing comes in from outside.
+
+Two subjects have files of their own: `private_connect.py`, how Google's APIs are reached, and
+`firewall.py`, who may talk to whom.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Final
 
 import pulumi
 import pulumi_gcp as gcp
@@ -12,42 +15,47 @@ import pulumi_gcp as gcp
 from components import checks
 from components.child_opts import child_opts
 
-DATAFLOW_TAG: Final = "dataflow"
-"""The tag that Dataflow puts on its workers."""
-DATAFLOW_PORTS: Final = ["12345-12346"]
-"""Over which Dataflow's workers talk to each other, by Google's document on its firewall rules."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateNetworkArgs:
     """What a network needs.
 
     Raises:
-        InvalidArgs: at construction, when the range is no private one, or too small.
+        InvalidArgs: at construction, when a range is no private one, or too small, or two overlap.
     """
 
     region: str
     cidr: str = "10.64.0.0/20"
     """Private addresses of the subnetwork; one for each worker and instance, at least a /26."""
+    services_cidr: str | None = None
+    """Private addresses that Google's managed services (Cloud SQL) take in the network, at least a
+    /24; without it there is no private service access."""
+    nat: bool = False
+    """Whether instances without a public address reach the internet, through Cloud NAT."""
 
     def __post_init__(self) -> None:
-        allowed = "a private IPv4 range of /8 to /26, e.g. `10.64.0.0/20`"
-        try:
-            network = ipaddress.IPv4Network(self.cidr)
-        except ValueError as error:
-            raise checks.InvalidArgs("PrivateNetwork", "cidr", self.cidr, allowed) from error
-        if not network.is_private or not 8 <= network.prefixlen <= 26:
-            raise checks.InvalidArgs("PrivateNetwork", "cidr", self.cidr, allowed)
+        own = _range("cidr", self.cidr, 26)
+        if self.services_cidr is not None:
+            services = _range("services_cidr", self.services_cidr, 24)
+            if own.overlaps(services):
+                raise checks.InvalidArgs(
+                    "PrivateNetwork",
+                    "services_cidr",
+                    self.services_cidr,
+                    f"a range that does not overlap `cidr`, {self.cidr}: Google refuses to peer "
+                    "with it",
+                )
 
 
 class PrivateNetwork(pulumi.ComponentResource):
-    """Network and subnetwork `<name>`, with private access to Google's APIs and flow logs.
-
-    Nothing comes in from outside: the only rule lets Dataflow's workers talk to each other.
-    """
+    """Network and subnetwork `<name>`, with private access to Google's APIs and flow logs."""
 
     network: gcp.compute.Network
     subnetwork: gcp.compute.Subnetwork
+
+    services: gcp.servicenetworking.Connection | None = None
+    """Private service access: what needs an address of `services_cidr` has to wait for it."""
+    router: gcp.compute.Router | None = None
 
     def __init__(
         self, name: str, *, args: PrivateNetworkArgs, opts: pulumi.ResourceOptions | None = None
@@ -75,15 +83,80 @@ class PrivateNetwork(pulumi.ComponentResource):
             ),
             opts=child_opts(self),
         )
-        gcp.compute.Firewall(
-            f"{name}-dataflow",
-            name=f"{name}-dataflow",
+        if args.services_cidr is not None:
+            self.services = self._services(name, args.services_cidr)
+        if args.nat:
+            self.router = self._nat(name, args.region)
+        self.register_outputs({"network": self.network.id, "subnetwork": self.subnetwork.id})
+
+    @property
+    def services_ready(self) -> pulumi.Output[str]:
+        """The network, known once managed services can take addresses in it.
+
+        Raises:
+            LookupError: the network was made without `services_cidr`.
+        """
+        if self.services is None:
+            raise LookupError("the network has no private service access; give `services_cidr`")
+        return pulumi.Output.all(self.network.id, self.services.urn).apply(
+            lambda known: str(known[0])
+        )
+
+    def _services(self, name: str, cidr: str) -> gcp.servicenetworking.Connection:
+        services = ipaddress.IPv4Network(cidr)
+        reserved = gcp.compute.GlobalAddress(
+            f"{name}-services",
+            name=f"{name}-services",
+            description="Addresses of Google's managed services",
+            purpose="VPC_PEERING",
+            address_type="INTERNAL",
+            address=str(services.network_address),
+            prefix_length=services.prefixlen,
             network=self.network.id,
-            description="Dataflow workers exchange data with each other",
-            direction="INGRESS",
-            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=DATAFLOW_PORTS)],
-            source_tags=[DATAFLOW_TAG],
-            target_tags=[DATAFLOW_TAG],
             opts=child_opts(self),
         )
-        self.register_outputs({"network": self.network.id, "subnetwork": self.subnetwork.id})
+        return gcp.servicenetworking.Connection(
+            f"{name}-services",
+            network=self.network.id,
+            service="servicenetworking.googleapis.com",
+            reserved_peering_ranges=[reserved.name],
+            # A project that was used before may have a connection: its ranges are set anew.
+            update_on_creation_fail=True,
+            # Google keeps it busy for days after the last instance is gone, so that it could not
+            # be deleted with the stack; it goes with the network.
+            deletion_policy="ABANDON",
+            opts=child_opts(self),
+        )
+
+    def _nat(self, name: str, region: str) -> gcp.compute.Router:
+        router = gcp.compute.Router(
+            name, name=name, network=self.network.id, region=region, opts=child_opts(self)
+        )
+        gcp.compute.RouterNat(
+            name,
+            name=name,
+            router=router.name,
+            region=region,
+            nat_ip_allocate_option="AUTO_ONLY",
+            source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
+            subnetworks=[
+                gcp.compute.RouterNatSubnetworkArgs(
+                    name=self.subnetwork.id, source_ip_ranges_to_nats=["ALL_IP_RANGES"]
+                )
+            ],
+            log_config=gcp.compute.RouterNatLogConfigArgs(enable=True, filter="ALL"),
+            opts=child_opts(self),
+        )
+        return router
+
+
+def _range(argument: str, cidr: str, longest: int) -> ipaddress.IPv4Network:
+    example = "10.64.0.0/20" if argument == "cidr" else "10.65.0.0/20"
+    allowed = f"a private IPv4 range of /8 to /{longest}, e.g. `{example}`"
+    try:
+        network = ipaddress.IPv4Network(cidr)
+    except ValueError as error:
+        raise checks.InvalidArgs("PrivateNetwork", argument, cidr, allowed) from error
+    if not network.is_private or not 8 <= network.prefixlen <= longest:
+        raise checks.InvalidArgs("PrivateNetwork", argument, cidr, allowed)
+    return network

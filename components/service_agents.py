@@ -1,7 +1,9 @@
 """Google's own accounts in a project, which act for its services.
 
 In a fresh project a service agent does not exist until it is asked for, and a role granted to one
-that does not exist fails: so each is asked for here, once.
+that does not exist fails: so each is asked for here, once. One that is asked for does not get the
+role that Google gives to one that it makes by itself, without which the service does not work
+(cloud.google.com/iam/docs/create-service-agents): so that role is granted here too.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import pulumi_gcp as gcp
 
 from components import checks
 from components.child_opts import child_opts
+from components.propagation import Propagation
 
 ADDRESSES: Final = {
     "aiplatform": "gcp-sa-aiplatform",
@@ -33,7 +36,17 @@ preview knows the members that it grants roles to."""
 LOOKED_UP: Final = ("bigquery", "storage")
 """Agents that are made by looking them up."""
 LASTING: Final = ("compute",)
-"""Agents that exist from the moment their API is on."""
+"""Agents that exist, with their role, from the moment their API is on."""
+ROLES: Final = {
+    "aiplatform": "roles/aiplatform.serviceAgent",
+    "artifactregistry": "roles/artifactregistry.serviceAgent",
+    "dataflow": "roles/dataflow.serviceAgent",
+    "notebooks": "roles/notebooks.serviceAgent",
+    "pubsub": "roles/pubsub.serviceAgent",
+    "run": "roles/run.serviceAgent",
+    "sqladmin": "roles/cloudsql.serviceAgent",
+}
+"""The role that each has on its project, by the same reference; the others have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +60,13 @@ class ServiceAgentsArgs:
     project: str
     agents: Sequence[str]
     """Names out of `ADDRESSES` and `LOOKED_UP`."""
+    propagation_seconds: int = 0
+    """How long Google needs until all of it knows of an agent that was made; 0 to 600."""
 
     def __post_init__(self) -> None:
+        checks.between(
+            "ServiceAgents", "propagation_seconds", self.propagation_seconds, 0, 600, "seconds"
+        )
         for agent in self.agents:
             checks.one_of("ServiceAgents", "agents", agent, (*ADDRESSES, *LOOKED_UP))
 
@@ -56,6 +74,8 @@ class ServiceAgentsArgs:
 class ServiceAgents(pulumi.ComponentResource):
     """The agents of one project; `members["pubsub"]` is one as IAM writes it."""
 
+    number: pulumi.Output[str]
+    """Of the project."""
     members: dict[str, pulumi.Output[str]]
 
     def __init__(
@@ -64,8 +84,9 @@ class ServiceAgents(pulumi.ComponentResource):
         super().__init__("esteira:service_agents:ServiceAgents", name, {}, opts)
         self._name = name
         self._project = args.project
+        self._propagation = Propagation(f"agents:{name}", seconds=args.propagation_seconds)
         self._invoke = pulumi.InvokeOutputOptions(parent=self)
-        self._number = gcp.organizations.get_project_output(
+        self.number = gcp.organizations.get_project_output(
             project_id=args.project, opts=self._invoke
         ).number
         self.members = {agent: self._member(agent) for agent in args.agents}
@@ -81,17 +102,27 @@ class ServiceAgents(pulumi.ComponentResource):
             return gcp.bigquery.get_default_service_account_output(
                 project=self._project, opts=self._invoke
             ).member
-        ready: list[pulumi.Output[str]] = []
-        if agent not in LASTING:
-            identity = gcp.projects.ServiceIdentity(
-                f"{self._name}-{agent}",
-                service=f"{agent}.googleapis.com",
-                project=self._project,
-                opts=child_opts(self),
-            )
-            ready.append(identity.urn)
-        return pulumi.Output.all(self._number, *ready).apply(
-            lambda known: (
-                f"serviceAccount:service-{known[0]}@{ADDRESSES[agent]}.iam.gserviceaccount.com"
+        member = self.number.apply(
+            lambda number: (
+                f"serviceAccount:service-{number}@{ADDRESSES[agent]}.iam.gserviceaccount.com"
             )
         )
+        if agent in LASTING:
+            return member
+        identity = gcp.projects.ServiceIdentity(
+            f"{self._name}-{agent}",
+            service=f"{agent}.googleapis.com",
+            project=self._project,
+            opts=child_opts(self, hooks=self._propagation.hooks),
+        )
+        member = self._propagation.after(member, [identity])
+        if agent in ROLES:
+            gcp.projects.IAMMember(
+                f"{self._name}-{agent}",
+                project=self._project,
+                role=ROLES[agent],
+                member=member,
+                # It is Google's own, and the service's other users need it.
+                opts=child_opts(self, retain_on_delete=True),
+            )
+        return member

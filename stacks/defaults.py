@@ -44,7 +44,8 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
             "ackDeadlineSeconds": 10,
             "minimumBackoffSeconds": 1,
         },
-        "batch": {"maxConcurrentJobs": 2},
+        # What is replayed here happened years ago: a run over the last weeks would find no rows.
+        "batch": {"maxConcurrentJobs": 2, "pauseRetraining": True},
         "database": {"enabled": False, "highlyAvailable": False, "backups": False},
         "tracking": {"enabled": False},
         "experiments": {"metadataStore": False, "tensorboard": False},
@@ -94,7 +95,7 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
             "privateEndpoint": True,
             "auditLogs": True,
         },
-        "network": {"private": True},
+        "network": {"private": True, "privateConnect": True},
         "apis": {"propagationSeconds": 60},
         "retention": {"messages": 31, "noncurrentObjects": 90, "logs": 400},
         "streaming": {

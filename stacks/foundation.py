@@ -13,8 +13,9 @@ from components.enabled_apis import EnabledApis, EnabledApisArgs
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
 from components.image import Image, ImageArgs
 from components.image_repository import ImageRepository, ImageRepositoryArgs
-from components.private_network import PrivateNetwork, PrivateNetworkArgs
+from components.private_network import PrivateNetwork
 from components.service_agents import ServiceAgents, ServiceAgentsArgs
+from stacks import network, security
 from stacks.settings import Settings
 from workloads.product import Product
 
@@ -25,16 +26,22 @@ APIS: Final = (
     "aiplatform",
     "artifactregistry",
     "bigquery",
+    "bigquerydatapolicy",
     "bigquerystorage",
     "cloudresourcemanager",
     "cloudscheduler",
     "compute",
+    "datacatalog",
     "dataflow",
     "iam",
+    "iamcredentials",
+    "logging",
+    "monitoring",
     "pubsub",
     "run",
     "storage",
 )
+"""What every stack needs; `apis` adds what its settings switch on."""
 AGENTS: Final = ("pubsub", "storage")
 """Service agents that forward messages and notices."""
 ENCRYPTERS: Final[dict[str, tuple[str, ...]]] = {
@@ -65,14 +72,21 @@ class Foundation:
     """What products build upon."""
 
     settings: Settings
+    opts: pulumi.ResourceOptions
+    """Carry the provider of what products share."""
     apis: EnabledApis
     agents: ServiceAgents
     repository: ImageRepository
     images: dict[str, pulumi.Output[str]]
     """References by digest, by image name."""
     keys: EncryptionKey | None
-    subnetwork: pulumi.Output[str] | None
-    """`projects/.../regions/.../subnetworks/...`."""
+    network: PrivateNetwork | None
+    """With `services`, where the settings have something that needs private service access."""
+
+    @property
+    def subnetwork(self) -> pulumi.Output[str] | None:
+        """`projects/.../regions/.../subnetworks/...`."""
+        return None if self.network is None else self.network.subnetwork.id
 
     def key(self, service: str) -> pulumi.Output[str] | None:
         """The customer-managed key of a service, known once its agents may use it.
@@ -97,8 +111,34 @@ class Foundation:
                 "owner": product.owner,
                 "cost-center": product.cost_center,
             },
-            after=[self.apis],
+            apis=self.apis,
         )
+
+
+def apis(settings: Settings) -> tuple[str, ...]:
+    """The Google APIs that a stack of these settings needs, by their short names, in order."""
+    secrets = (
+        settings.alerts.slack_channel is not None
+        or settings.alerts.teams_webhook_secret is not None
+    )
+    private = settings.network.private
+    switched: dict[str, bool] = {
+        "accesscontextmanager": settings.security.access_policy is not None,
+        "apigateway": settings.serving.api,
+        "billingbudgets": settings.budget.billing_account is not None,
+        "cloudkms": settings.security.customer_managed_keys,
+        "dns": private and settings.network.private_connect,
+        "notebooks": settings.workbench.enabled,
+        "orgpolicy": settings.security.guard_rails,
+        "secretmanager": settings.database.enabled or secrets,
+        "servicecontrol": settings.serving.api,
+        "servicedirectory": private and settings.network.private_connect,
+        "servicemanagement": settings.serving.api,
+        "servicenetworking": private and settings.database.enabled,
+        "sqladmin": settings.database.enabled,
+        "sts": settings.github.repository is not None,
+    }
+    return tuple(sorted({*APIS, *(api for api, on in switched.items() if on)}))
 
 
 def lay(settings: Settings) -> Foundation:
@@ -113,23 +153,26 @@ def lay(settings: Settings) -> Foundation:
         "cost-center": settings.cost_center,
     }
     # Switching APIs on needs a provider, and all else needs the APIs: hence one before, one after.
-    apis = EnabledApis(
+    enabled = EnabledApis(
         "apis",
         args=EnabledApisArgs(
             project=settings.project,
-            apis=[*APIS, *(["cloudkms"] if settings.security.customer_managed_keys else [])],
+            apis=apis(settings),
+            propagation_seconds=settings.apis.propagation_seconds,
         ),
-        opts=pulumi.ResourceOptions(
-            providers=[_provider("bootstrap", settings, labels=labels, after=[])]
-        ),
+        opts=pulumi.ResourceOptions(providers=[_provider("bootstrap", settings, labels=labels)]),
     )
     shared = pulumi.ResourceOptions(
-        providers=[_provider("platform", settings, labels=labels, after=[apis])]
+        providers=[_provider("platform", settings, labels=labels, apis=enabled)]
     )
     encrypted = settings.security.customer_managed_keys
     agents = ServiceAgents(
         "agents",
-        args=ServiceAgentsArgs(project=settings.project, agents=_agents(settings)),
+        args=ServiceAgentsArgs(
+            project=settings.project,
+            agents=_agents(settings),
+            propagation_seconds=settings.apis.propagation_seconds,
+        ),
         opts=shared,
     )
     keys = _keys(settings, agents, shared) if encrypted else None
@@ -143,30 +186,33 @@ def lay(settings: Settings) -> Foundation:
         ),
         opts=shared,
     )
+    security.lay(settings, agents.number, shared)
     return Foundation(
         settings=settings,
-        apis=apis,
+        apis=enabled,
+        opts=shared,
         agents=agents,
         repository=repository,
         images=_images(repository, shared),
         keys=keys,
-        subnetwork=_subnetwork(settings, shared),
+        network=network.lay(settings, shared),
     )
 
 
 def _provider(
-    name: str, settings: Settings, *, labels: dict[str, str], after: list[pulumi.Resource]
+    name: str, settings: Settings, *, labels: dict[str, str], apis: EnabledApis | None = None
 ) -> gcp.Provider:
+    """A provider; what it makes waits until these APIs can be used."""
     return gcp.Provider(
         name,
-        project=settings.project,
+        project=settings.project if apis is None else apis.project,
         region=settings.location,
         default_labels={
             "environment": settings.environment.value,
             "managed-by": "pulumi",
             **labels,
         },
-        opts=pulumi.ResourceOptions(depends_on=after),
+        opts=pulumi.ResourceOptions(depends_on=None if apis is None else [apis]),
     )
 
 
@@ -198,21 +244,11 @@ def _keys(settings: Settings, agents: ServiceAgents, opts: pulumi.ResourceOption
                 for service, who in _encrypted(settings).items()
             },
             rotation_days=settings.security.key_rotation_days,
+            propagation_seconds=settings.apis.propagation_seconds,
             protect=settings.security.protect,
         ),
         opts=opts,
     )
-
-
-def _subnetwork(settings: Settings, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
-    if not settings.network.private:
-        return None
-    network = PrivateNetwork(
-        "esteira",
-        args=PrivateNetworkArgs(region=settings.location, cidr=settings.network.cidr),
-        opts=opts,
-    )
-    return network.subnetwork.id
 
 
 def _images(

@@ -8,6 +8,14 @@ from typing import Final
 ACCOUNT_LENGTH: Final = 30
 """The most characters that Google allows before the `@` of a service account."""
 
+DEPLOYER: Final = "esteira-deploy"
+"""Account id of who deploys. `esteira bootstrap` makes it, before there is a stack."""
+
+
+def deployer(project: str) -> str:
+    """E-mail of the service account that deploys to a project."""
+    return f"{DEPLOYER}@{project}.iam.gserviceaccount.com"
+
 
 def account_id(product: str, role: str) -> str:
     """`<product>-<role>`; where that is too long, the product is cut and told apart by a hash."""

@@ -4,10 +4,11 @@ environment, `Pulumi.yaml` documents them for whoever sets them.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 Days = Annotated[int, Field(ge=1, le=36_500)]
@@ -88,14 +89,40 @@ class Network(Group):
         default=False,
         description="Instances without a public address reach the internet through Cloud NAT",
     )
+    private_connect: bool = Field(
+        default=False,
+        description="Google's APIs are reached at an address of the network, by Private Service "
+        "Connect; without `nat`, nothing else outside is then reached",
+    )
+    api_address: str = Field(
+        default="10.66.0.2", description="That address, outside both ranges of the network"
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Network:
+        """Ranges of one network cannot overlap."""
+        own = ipaddress.ip_network(self.cidr)
+        services = ipaddress.ip_network(self.services_cidr)
+        if own.overlaps(services):
+            raise ValueError(
+                f"`services_cidr` {services} overlaps `cidr` {own}; give ranges that do not"
+            )
+        if any(ipaddress.ip_address(self.api_address) in one for one in (own, services)):
+            raise ValueError(
+                f"`api_address` {self.api_address} lies in `cidr` {own} or `services_cidr` "
+                f"{services}; give a private address outside both"
+            )
+        if self.private_connect and not self.private:
+            raise ValueError("`private_connect` needs `private`: it is an address of that network")
+        return self
 
 
 class Apis(Group):
     """The project's Google APIs."""
 
     propagation_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
-        description="How long to wait after an API is switched on for the first time, until all "
-        "of Google knows"
+        description="How long to wait after an API is switched on, a service agent made or a key "
+        "granted for the first time, until all of Google knows"
     )
 
 
@@ -177,6 +204,9 @@ class Batch(Group):
     pause_schedules: bool = Field(
         default=False, description="Schedules rest; jobs can still be started by hand"
     )
+    pause_retraining: bool = Field(
+        default=False, description="Schedules of retraining rest, whatever the others do"
+    )
 
 
 class Database(Group):
@@ -240,6 +270,11 @@ class Features(Group):
 
     registry: bool = Field(description="Features are registered as a Vertex AI feature group")
     online: bool = Field(description="They are served online from a feature online store")
+    sync: str = Field(
+        default="0 * * * *",
+        pattern=r"^\S+( +\S+){4}$",
+        description="Cron, UTC, of the copies from BigQuery to that store",
+    )
     min_nodes: Annotated[int, Field(ge=1, le=10)] = Field(
         default=1, description="Nodes of that store that always run"
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-ACCOUNT: Final = "esteira-deploy"
+from stacks.names import deployer
+
 RING: Final = "esteira-bootstrap"
 """Not the ring of the program, `esteira`: that one belongs to the stack."""
 
@@ -58,7 +59,7 @@ class Names:
     @property
     def account(self) -> str:
         """E-mail of the account that deploys."""
-        return f"{ACCOUNT}@{self.project}.iam.gserviceaccount.com"
+        return deployer(self.project)
 
     @property
     def account_name(self) -> str:

@@ -15,22 +15,35 @@ import pulumi_gcp as gcp
 import pytest
 
 import components
+from components.api_gateway import ApiGateway, ApiGatewayArgs
+from components.audit_logs import AuditLogs, AuditLogsArgs
+from components.budget import Budget, BudgetArgs
+from components.cloud_run import Container, Probes
+from components.database import Database, DatabaseArgs
 from components.dead_letters import DeadLetters, DeadLettersArgs
 from components.enabled_apis import EnabledApis, EnabledApisArgs
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
 from components.event_stream import EventStream, EventStreamArgs
+from components.firewall import Firewall, FirewallArgs
 from components.flex_template import FlexTemplate, FlexTemplateArgs
+from components.github_federation import GithubFederation, GithubFederationArgs
+from components.guard_rails import GuardRails, GuardRailsArgs
 from components.image import Image, ImageArgs
 from components.image_repository import ImageRepository, ImageRepositoryArgs
 from components.landing_zone import LandingZone, LandingZoneArgs
+from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.pipeline_runner import PipelineRunner, PipelineRunnerArgs
 from components.prediction_endpoint import PredictionEndpoint, PredictionEndpointArgs
+from components.private_connect import PrivateConnect, PrivateConnectArgs
 from components.private_network import PrivateNetwork, PrivateNetworkArgs
 from components.push_service import PushService, PushServiceArgs
 from components.scheduled_job import ScheduledJob, ScheduledJobArgs
 from components.service_agents import ServiceAgents, ServiceAgentsArgs
+from components.service_perimeter import ServicePerimeter, ServicePerimeterArgs
 from components.streaming_job import StreamingJob, StreamingJobArgs
+from components.tracking_server import TrackingServer, TrackingServerArgs
 from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
+from components.web_service import WebService, WebServiceArgs
 from components.workload_identity import Grant, WorkloadIdentity, WorkloadIdentityArgs
 
 AGENT = "serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"
@@ -91,11 +104,113 @@ def _runner(opts: pulumi.ResourceOptions) -> PipelineRunner:
 
 
 SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, Path], Any]] = {
+    ApiGateway: lambda opts, _: ApiGateway(
+        "demo",
+        args=ApiGatewayArgs(
+            project="p",
+            location="us-central1",
+            title="Demo",
+            document='{"swagger": "2.0"}',
+            service_account="door@p.iam.gserviceaccount.com",
+        ),
+        opts=opts,
+    ),
+    Database: lambda opts, _: Database(
+        "demo",
+        args=DatabaseArgs(
+            location="us-central1",
+            network="projects/p/global/networks/n",
+            databases=["mlflow"],
+            owners={"tracking": "tracking@p.iam.gserviceaccount.com"},
+            highly_available=True,
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    LoadBalancer: lambda opts, _: LoadBalancer(
+        "demo",
+        args=LoadBalancerArgs(location="us-central1", service="demo", domain="demo.example.com"),
+        opts=opts,
+    ),
+    TrackingServer: lambda opts, _: TrackingServer(
+        "tracking",
+        args=TrackingServerArgs(
+            location="us-central1",
+            bucket="p-mlflow",
+            image=IMAGE,
+            service_account="tracking@p.iam.gserviceaccount.com",
+            environment={"DATABASE_NAME": "mlflow"},
+            callers={"train": "serviceAccount:train@p.iam.gserviceaccount.com"},
+            kms_key=KEY,
+            bucket_kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    WebService: lambda opts, _: WebService(
+        "demo-api",
+        args=WebServiceArgs(
+            location="us-central1",
+            description="Demo",
+            container=Container(image=IMAGE, environment={"PRODUCT": "demo"}),
+            service_account="demo@p.iam.gserviceaccount.com",
+            callers={"gateway": "serviceAccount:door@p.iam.gserviceaccount.com"},
+            probes=Probes(startup="/live", liveness="/live"),
+            subnetwork="projects/p/regions/us-central1/subnetworks/s",
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    AuditLogs: lambda opts, _: AuditLogs("audit", args=AuditLogsArgs(project="p"), opts=opts),
+    Budget: lambda opts, _: Budget(
+        "demo",
+        args=BudgetArgs(
+            billing_account="012345-6789AB-CDEF01",
+            project_number="1",
+            amount=500,
+            channels=["projects/p/notificationChannels/1"],
+            topic="projects/p/topics/alerts",
+        ),
+        opts=opts,
+    ),
+    Firewall: lambda opts, _: Firewall(
+        "demo",
+        args=FirewallArgs(
+            network="projects/p/global/networks/demo", egress={"network": ["10.0.0.0/20"]}
+        ),
+        opts=opts,
+    ),
+    GithubFederation: lambda opts, _: GithubFederation(
+        "github",
+        args=GithubFederationArgs(
+            project="p",
+            repository="owner/name",
+            branch="main",
+            deployer="deploy@p.iam.gserviceaccount.com",
+        ),
+        opts=opts,
+    ),
+    GuardRails: lambda opts, _: GuardRails(
+        "guard", args=GuardRailsArgs(project="p", regions=["us-central1"]), opts=opts
+    ),
+    PrivateConnect: lambda opts, _: PrivateConnect(
+        "demo",
+        args=PrivateConnectArgs(
+            network="projects/p/global/networks/demo", region="us-central1", address="10.66.0.2"
+        ),
+        opts=opts,
+    ),
+    ServicePerimeter: lambda opts, _: ServicePerimeter(
+        "demo",
+        args=ServicePerimeterArgs(
+            access_policy="1", project_number="1", members=["user:ana@example.com"]
+        ),
+        opts=opts,
+    ),
     DeadLetters: lambda opts, _: DeadLetters(
         "demo-dead-letters", args=DeadLettersArgs(pubsub_agent=AGENT), opts=opts
     ),
     EnabledApis: lambda opts, _: EnabledApis(
-        "apis", args=EnabledApisArgs(project="p", apis=["pubsub"]), opts=opts
+        "apis", args=EnabledApisArgs(project="p", apis=["pubsub"], propagation_seconds=1), opts=opts
     ),
     EncryptionKey: lambda opts, _: EncryptionKey(
         "demo",
@@ -154,7 +269,9 @@ SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, 
         opts=opts,
     ),
     PrivateNetwork: lambda opts, _: PrivateNetwork(
-        "demo", args=PrivateNetworkArgs(region="us-central1"), opts=opts
+        "demo",
+        args=PrivateNetworkArgs(region="us-central1", services_cidr="10.65.0.0/20", nat=True),
+        opts=opts,
     ),
     PushService: lambda opts, _: PushService(
         "demo-starter",
