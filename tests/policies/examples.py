@@ -232,7 +232,7 @@ POSTGRES = {"databaseVersion": "POSTGRES_17", "region": "us-central1"}
 
 
 def _with(**settings: Any) -> dict[str, Any]:
-    return {"settings": {"tier": "db-f1-micro", **settings}}
+    return {"settings": {"tier": "db-f1-micro", "edition": "ENTERPRISE", **settings}}
 
 
 def _reached(**ip: Any) -> dict[str, Any]:
@@ -252,7 +252,7 @@ _about(
     "sql-no-public-address",
     _sql,
     POSTGRES,
-    (_reached(ipv4Enabled=False), ""),
+    (_reached(ipv4Enabled=False, privateNetwork="projects/p/global/networks/n"), ""),
     (_reached(ipv4Enabled=True), "ipv4Enabled` is true"),
     (_with(), "ipv4Enabled` is not set"),
 )
@@ -575,7 +575,7 @@ for _kind, _base in (
     ("vertex/aiFeatureStore:AiFeatureStore", {}),
     (
         "vertex/aiFeatureOnlineStore:AiFeatureOnlineStore",
-        {"bigtable": {"autoScaling": {"minNodeCount": 1, "maxNodeCount": 2}}},
+        {"name": "f", "bigtable": {"autoScaling": {"minNodeCount": 1, "maxNodeCount": 2}}},
     ),
     ("vertex/aiTensorboard:AiTensorboard", {"displayName": "t"}),
 ):
@@ -753,7 +753,6 @@ _about(
     ({"sourceRanges": ["0.0.0.0/0"], "allows": [{"protocol": "tcp", "ports": ["22"]}]}, "SSH"),
     ({"sourceRanges": ["::/0"], "allows": [{"protocol": "TCP", "ports": ["3000-4000"]}]}, "RDP"),
     ({"sourceRanges": ["0.0.0.0/0"], "allows": [{"protocol": "all"}]}, "SSH"),
-    ({"allows": [{"protocol": "tcp", "ports": ["22"]}]}, "SSH"),
 )
 SUBNETWORK = {"network": "n", "region": "us-central1", "ipCidrRange": "10.0.0.0/20"}
 _subnetwork = "compute/subnetwork:Subnetwork"

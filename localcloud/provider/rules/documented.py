@@ -256,4 +256,4 @@ def _float(text: str) -> float:
 
 
 def _shown(number: float | None) -> str:
-    return "" if number is None else f"{number:g}" if number < 1e6 else f"{number:,.0f}"
+    return "" if number is None else f"{number:.15g}"

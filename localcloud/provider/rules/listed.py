@@ -71,6 +71,14 @@ LISTED: Final[dict[str, Listed]] = {
         "monitoring.v3", "UptimeCheckConfig", _same("selectedRegions[]")),
     "gcp:monitoring/alertPolicy:AlertPolicy": Listed("monitoring.v3", "AlertPolicy", _same(
         "conditions[].conditionThreshold.evaluationMissingData")),
+    "gcp:container/cluster:Cluster": Listed("container.v1", "Cluster", _same(
+        "binaryAuthorization.evaluationMode", "databaseEncryption.state",
+        "ipAllocationPolicy.stackType", "networkPolicy.provider", "releaseChannel.channel",
+        "nodeConfig.workloadMetadataConfig.mode")),
+    "gcp:container/nodePool:NodePool": Listed("container.v1", "NodePool", {
+        "autoscaling.locationPolicy": "autoscaling.locationPolicy",
+        "upgradeSettings.strategy": "upgradeSettings.strategy",
+        "nodeConfig.workloadMetadataConfig.mode": "config.workloadMetadataConfig.mode"}),
 }  # fmt: skip
 
 # Enumerations that docstrings and documents give in looser words.
@@ -104,7 +112,6 @@ CHOICES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "auditLogConfigs[].logType": ("ADMIN_READ", "DATA_READ", "DATA_WRITE"),
     },
     "gcp:container/cluster:Cluster": {
-        "releaseChannel.channel": ("UNSPECIFIED", "RAPID", "REGULAR", "STABLE", "EXTENDED"),
         "datapathProvider": ("DATAPATH_PROVIDER_UNSPECIFIED", "LEGACY_DATAPATH",
                              "ADVANCED_DATAPATH"),
     },

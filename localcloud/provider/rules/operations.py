@@ -123,9 +123,12 @@ def _log_metric(given: Given) -> Iterator[Failure]:
         yield given.refuse(
             ("valueExtractor",), extractor, "must be EXTRACT(field) or REGEXP_EXTRACT(field, regex)"
         )
-    labels = given.one("metricDescriptor.labels")
-    keys = {one.get("key") for one in labels if isinstance(one, Mapping)} if isinstance(
-        labels, list) else set()  # fmt: skip
+    descriptor = given.values.get("metricDescriptor")
+    labels = descriptor.get("labels") if isinstance(descriptor, Mapping) else descriptor
+    keys = [
+        one.get("key") if isinstance(one, Mapping) else one
+        for one in (labels if isinstance(labels, list) else [labels])
+    ]
     extractors = given.one("labelExtractors")
     for name in extractors if isinstance(extractors, Mapping) else ():
         if UNKNOWN not in keys and name not in keys:

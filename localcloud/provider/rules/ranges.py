@@ -27,18 +27,15 @@ class Bounds:
     unit: str = ""
     zero: bool = False
     """Whether 0 is taken too, as a way to say none or the default."""
-    multiple: int = 1
 
     def words(self) -> str:
         """The bounds as a person would say them."""
         unit = f" {self.unit}" if self.unit and self.unit != "s" else self.unit
         if self.high is None:
-            text = f"at least {self.low:g}{unit}"
-        elif self.low is None:
-            text = f"at most {self.high:g}{unit}"
-        else:
-            text = f"from {self.low:,.15g}{unit} to {self.high:,.15g}{unit}".replace(",", "")
-        return text + (f", a multiple of {self.multiple}{unit}" if self.multiple > 1 else "")
+            return f"at least {self.low:.15g}{unit}"
+        if self.low is None:
+            return f"at most {self.high:.15g}{unit}"
+        return f"from {self.low:.15g}{unit} to {self.high:.15g}{unit}"
 
 
 def _discovery(api: str) -> str:
@@ -248,8 +245,6 @@ def _number(bounds: Bounds, value: Any) -> float | None:
 def _within(bounds: Bounds, number: float) -> bool:
     if number == 0 and bounds.zero:
         return True
-    return (
-        (bounds.low is None or number >= bounds.low)
-        and (bounds.high is None or number <= bounds.high)
-        and number % bounds.multiple == 0
+    return (bounds.low is None or number >= bounds.low) and (
+        bounds.high is None or number <= bounds.high
     )
