@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
-
-from esteira.engine.stack import UnknownStack, stacks
 from esteira.paths import ROOT
 
 
@@ -58,33 +53,15 @@ def allowed(stack: str) -> timedelta:
         NoLifetime: the stack has no `lifetime.idleDays`: nothing may expire it.
         SettingsError: the file holds a setting that cannot be used.
     """
-    from stacks.settings import NAMESPACE, Settings
+    from esteira.project import stack_file
 
-    file = ROOT / f"Pulumi.{stack}.yaml"
-    if not file.exists():
-        raise UnknownStack(f"no stack {stack!r}; there are: {', '.join(stacks())}")
-    config: dict[str, Any] = (yaml.safe_load(file.read_text()) or {}).get("config", {})
-    prefix = f"{NAMESPACE}:"
-    values = {
-        key.removeprefix(prefix): _plain(value)
-        for key, value in config.items()
-        if key.startswith(prefix)
-    }
-    days = Settings.from_values(values).lifetime.idle_days
+    days = stack_file.settings(stack, ROOT).lifetime.idle_days
     if days is None:
         raise NoLifetime(
             f"{stack} has no lifetime: nothing was destroyed. "
-            f"Set `{prefix}lifetime` to `idleDays: <days>` in {file.name} to give it one"
+            f"Set `esteira:lifetime` to `idleDays: <days>` in Pulumi.{stack}.yaml to give it one"
         )
     return timedelta(days=days)
-
-
-def _plain(value: Any) -> Any:
-    """A structured value may also be written as JSON, as `pulumi config set` does."""
-    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
-        with contextlib.suppress(ValueError):
-            return json.loads(value)
-    return value
 
 
 def measured(stack: str, last_update: datetime | None) -> Idleness:
