@@ -30,6 +30,7 @@ import psutil
 from localcloud.home import DEFAULT_LOCATION, DEFAULT_PROJECT, Endpoints, Home, NotStarted
 from localcloud.processes import Supervisor
 from localcloud.services import bigquery
+from localcloud.services.postgres.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ _CHILDREN: Final = {
     "provider": "localcloud.provider",
     "rest": "localcloud.rest",
 }
+_ON_DEMAND: Final = "postgres"
+"""Runs only while the home holds a database instance; see localcloud/services/postgres."""
 _CHECKOUT: Final = str(Path(__file__).resolve().parents[1])
-_GRPC: Final = frozenset({"pubsub", "provider", "bigquery_storage"})
+_SILENT: Final = frozenset({"pubsub", "provider", "bigquery_storage", "postgres"})
+"""Services that speak no HTTP: that they accept a connection is their answer."""
 
 
 class StartFailed(RuntimeError):
@@ -107,7 +111,7 @@ def start(
                 cwd=_CHECKOUT,
             )
     deadline = time.monotonic() + START_TIMEOUT
-    while waiting := [one for one in endpoints.ports if not answers(endpoints, one)]:
+    while waiting := [one for one in _running(home, endpoints) if not answers(endpoints, one)]:
         progress(f"waiting for {', '.join(waiting)}")
         if time.monotonic() > deadline:
             raise StartFailed(_failure(home, waiting))
@@ -147,15 +151,26 @@ def status(home: Home) -> Status:
         home=str(home.path),
         services=[
             Service(name=name, address=endpoints.address(name), answers=answers(endpoints, name))
-            for name in endpoints.ports
+            for name in _running(home, endpoints)
         ],
     )
 
 
+def reconcile(home: Home) -> bool:
+    """Have the daemon start or end what runs on demand. False where no daemon runs."""
+    daemon = _daemon(home)
+    if daemon is None:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        daemon.send_signal(signal.SIGUSR1)
+        return True
+    return False
+
+
 def answers(endpoints: Endpoints, service: str) -> bool:
-    """Whether a service answers: gRPC ones accept, HTTP ones say so."""
+    """Whether a service answers: HTTP ones say so, others accept."""
     with contextlib.suppress(OSError):
-        if service in _GRPC:
+        if service in _SILENT:
             with socket.create_connection((endpoints.host, endpoints.ports[service]), 0.5):
                 return True
         try:
@@ -166,6 +181,14 @@ def answers(endpoints: Endpoints, service: str) -> bool:
             # local-bigquery has no /healthz; a 404 of its own is an answer too.
             return service == "bigquery"
     return False
+
+
+def _running(home: Home, endpoints: Endpoints) -> list[str]:
+    """The services that should run now."""
+    needed = endpoints.ports
+    if _ON_DEMAND in needed and Cluster(home).instance is None:
+        return [name for name in needed if name != _ON_DEMAND]
+    return list(needed)
 
 
 def _failure(home: Home, waiting: list[str]) -> str:
@@ -217,6 +240,8 @@ async def run(home: Home) -> None:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, stopped.set)
+        changed = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, changed.set)
         for name, module in _CHILDREN.items():
             if module is None:
                 launch = bigquery.command(home, endpoints)
@@ -231,9 +256,36 @@ async def run(home: Home) -> None:
                 log_file=home.logs / f"{name}.log",
             )
         log.info("the local cloud of %s is starting (pid %s)", home.path, os.getpid())
+        on_demand = asyncio.create_task(_serve_on_demand(home, supervisor, changed))
         await stopped.wait()
         log.info("stopping")
+        on_demand.cancel()
+        await asyncio.gather(on_demand, return_exceptions=True)
         await supervisor.close(grace=5)
+
+
+async def _serve_on_demand(home: Home, supervisor: Supervisor, changed: asyncio.Event) -> None:
+    """Run PostgreSQL while the home holds an instance; looks again whenever told to."""
+    name = f"service/{_ON_DEMAND}"
+    while True:
+        changed.clear()
+        workload = supervisor.get(name)
+        runs = workload is not None and workload.state != "exited"
+        try:
+            if Cluster(home).instance is None:
+                await supervisor.stop(name, grace=5)
+            elif not runs:
+                words = [sys.executable, "-m", "localcloud.services.postgres"]
+                await supervisor.start(
+                    name,
+                    [*words, "--home", str(home.path)],
+                    env={"PYTHONPATH": _CHECKOUT},
+                    restart="always",
+                    log_file=home.logs / f"{_ON_DEMAND}.log",
+                )
+        except Exception:
+            log.exception("%s could not be started or ended", _ON_DEMAND)
+        await changed.wait()
 
 
 def _main() -> int:

@@ -14,7 +14,15 @@ from typing import Final
 import msgspec
 
 LOOPBACK: Final = "127.0.0.1"
-SERVICES: Final = ("pubsub", "storage", "bigquery", "bigquery_storage", "rest", "provider")
+SERVICES: Final = (
+    "pubsub",
+    "storage",
+    "bigquery",
+    "bigquery_storage",
+    "rest",
+    "provider",
+    "postgres",
+)
 DEFAULT_PROJECT: Final = "esteira-local"
 DEFAULT_LOCATION: Final = "us-central1"
 
@@ -54,6 +62,11 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             "SCHEDULER_API_ENDPOINT": self.url("rest"),
             "DATAFLOW_API_ENDPOINT": self.url("rest"),
             "PROJECT_API_ENDPOINT": self.url("rest"),
+            **(
+                {"CLOUD_SQL_EMULATOR_HOST": self.address("postgres")}
+                if "postgres" in self.ports
+                else {}
+            ),
             # Google's clients otherwise look for a metadata server and wait for it.
             "NO_GCE_CHECK": "true",
             # gcsfs otherwise asks for a gRPC storage layout that no emulator offers.
@@ -100,11 +113,19 @@ class Home:
         Ports stay the same over restarts, because stack state and deployed workloads hold them.
         """
         try:
-            return self.endpoints()
+            endpoints = self.endpoints()
         except NotStarted:
             endpoints = Endpoints(ports=free_ports(SERVICES), project=project, location=location)
             self.write(endpoints)
             return endpoints
+        # A home of an older checkout knows nothing of services that came later.
+        new = tuple(name for name in SERVICES if name not in endpoints.ports)
+        if new:
+            endpoints = msgspec.structs.replace(
+                endpoints, ports={**endpoints.ports, **free_ports(new)}
+            )
+            self.write(endpoints)
+        return endpoints
 
     def write(self, endpoints: Endpoints) -> None:
         """Record the addresses; atomic, so that a reader never sees half a file."""

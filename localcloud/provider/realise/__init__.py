@@ -71,6 +71,9 @@ _REALISERS: Final = {
     "gcp:cloudrunv2/jobIamMember:JobIamMember": "iam:RunJobMember",
     "gcp:cloudscheduler/job:Job": "scheduler:Job",
     "gcp:dataflow/flexTemplateJob:FlexTemplateJob": "dataflow:FlexTemplateJob",
+    "gcp:sql/databaseInstance:DatabaseInstance": "sql_instance:DatabaseInstance",
+    "gcp:sql/database:Database": "sql_database:Database",
+    "gcp:sql/user:User": "sql_user:User",
     "docker:index/image:Image": "docker_image:Image",
 }
 
