@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +16,9 @@ from esteira.engine.policies import Finding
 from esteira.engine.progress import OperationProgress
 from esteira.engine.stack import LOCAL_STACK, Changes, EngineFailed, Stack, opened
 from esteira.lifetime import Idleness
+
+if TYPE_CHECKING:
+    from esteira.review.result import Review
 
 
 def up(name: str, console: Console) -> Changes:
@@ -94,6 +97,21 @@ def preview(name: str, console: Console, *, offline: bool) -> Changes:
         lambda stack, show: stack.preview(show, judged=judged),
         offline=offline,
     )
+
+
+def review(name: str, console: Console, *, offline: bool, base: str | None) -> Review:
+    """What `up` would do, and what that means: for who has to judge it."""
+    from esteira.review.run import review as run
+
+    judged = _judged(name, console, offline=offline)
+    with console.status(f"{name}: preview") as status:
+        return run(
+            name,
+            offline=offline,
+            base=base,
+            judged=judged,
+            progress=lambda line: status.update(escape(line)),
+        )
 
 
 def findings(name: str, console: Console) -> list[Finding]:

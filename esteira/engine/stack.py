@@ -139,8 +139,8 @@ class Stack:
         except automation.CommandError as error:
             said = str(error)
             digest = _digest_in(said)
-            errors = [one for one in digest.get("diagnostics", []) if one["severity"] == "error"]
-            if not digest.get("steps") or any(not _of_policies(one["message"]) for one in errors):
+            # Violations are events; all that the digest has of them is that there were some.
+            if not digest.get("steps") or _diagnosed(said) != "error: preview failed":
                 raise EngineFailed(_diagnosed(said) or _what_it_said(said)) from error
             return _without_paths(digest)
         return _without_paths(json.loads(result.stdout))

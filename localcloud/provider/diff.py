@@ -115,6 +115,32 @@ def changes(
     return found
 
 
+@dataclass(frozen=True)
+class PlannedChange(PropertyChange):
+    """One changed property, and the keys and indexes that lead to it."""
+
+    keys: Path = ()
+
+
+def planned_changes(
+    resource: Resource,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    *,
+    ignored: Iterable[str] = (),
+) -> list[PlannedChange]:
+    """What differs between two plans' inputs (plain values), told by the rules of `changes`.
+
+    A plan has no state, and values that nobody knows yet on either side are taken as equal.
+    """
+    skip = tuple(_normal(path) for path in ignored)
+    return [
+        PlannedChange(dotted(path), change, _replaces(resource, path, before, after), keys=path)
+        for path, change, before, after in _walk(_visible(old), _visible(new), ())
+        if not any(_covers(prefix, dotted(path)) for prefix in skip)
+    ]
+
+
 def configured(
     resource: Resource,
     state: Mapping[str, Any],
