@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from stacks.names import deployer
+from stacks.names import DEPLOYER, deployer
 
+from stacks.names import DEPLOYER, deployer
+
+ACCOUNT: Final = DEPLOYER
+ACCOUNT: Final = DEPLOYER
 RING: Final = "esteira-bootstrap"
 """Not the ring of the program, `esteira`: that one belongs to the stack."""
 
@@ -67,6 +71,6 @@ class Names:
         return f"projects/{self.project}/serviceAccounts/{self.account}"
 
     @property
-    def deployer(self) -> str:
+    def member(self) -> str:
         """The account as IAM writes it."""
         return f"serviceAccount:{self.account}"
