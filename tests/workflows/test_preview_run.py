@@ -84,6 +84,13 @@ class Origin:
         return commit
 
 
+def linked(workspace: Path) -> None:
+    """The environments and the engine that tools/bootstrap would fill anew from the same locks."""
+    (workspace / ".esteira").mkdir()
+    for made in (".venv", "policies/.venv", ".esteira/bin"):
+        (workspace / made).symlink_to(CHECKOUT / made)
+
+
 @dataclass
 class Runner:
     """Runs the steps of a job. `uses` are stood in for; each `run` is run as it is written."""
@@ -95,6 +102,8 @@ class Runner:
     """What `github.sha` is."""
     variables: dict[str, str] = field(default_factory=dict[str, str])
     matrix: dict[str, str] = field(default_factory=dict[str, str])
+    prepared: Callable[[Path], None] = linked
+    """Does what the action `prepare` does in a workspace."""
     used: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
@@ -177,10 +186,7 @@ class Runner:
                 git(self.workspace, "fetch", "--quiet", "origin", wanted, *branches)
                 git(self.workspace, "checkout", "--quiet", "--detach", "FETCH_HEAD")
             case "./.github/actions/prepare":
-                # What tools/bootstrap would fill anew from the same locks.
-                (self.workspace / ".esteira").mkdir()
-                for made in (".venv", "policies/.venv", ".esteira/bin"):
-                    (self.workspace / made).symlink_to(CHECKOUT / made)
+                self.prepared(self.workspace)
             case "actions/upload-artifact":
                 file = Path(self.filled(given["path"]))
                 assert given["if-no-files-found"] == "error"
@@ -263,28 +269,45 @@ def test_a_pull_request_gets_one_comment_that_follows_it(story: Story) -> None:
     status, summary = story.push({"retention": {"temporaryFiles": 21}})
     assert status == 0
     (comment,) = story.ours
-    assert comment["body"].startswith(MARKER)
-    assert "bucket" in comment["body"].lower(), "files in it live longer now"
-    assert re.search(r"\b21\b", comment["body"])
-    assert summary == comment["body"]
+    first = comment["body"]
+    assert first == summary
+    assert first.startswith(MARKER)
+    assert "compared with" in first.lower()
+    # Days that Dataflow's temporary files are kept: one bucket, and nothing else.
+    assert "1 to update" in first
+    assert re.search(r"\b14\b", first)
+    assert re.search(r"\b21\b", first)
 
-    status, summary = story.push({"retention": {"temporaryFiles": 28}})
-    assert status == 0
-    (again,) = story.ours
-    assert again["id"] == comment["id"]
-    assert re.search(r"\b28\b", again["body"])
-    assert not re.search(r"\b21\b", again["body"])
-    assert summary == again["body"]
-    changes = [method for method, _ in story.github.writes]
-    assert changes == ["POST", "PATCH"]
-
-
-def test_a_program_that_does_not_run_makes_the_preview_red_and_the_comment_says_so(
-    story: Story,
-) -> None:
+    # A program that does not run is red, and its comment says why.
     status, summary = story.push({"retention": {"temporaryFile": 21}})
     assert status != 0
-    (comment,) = story.ours
-    assert comment["body"] == summary
-    assert comment["body"].startswith(MARKER)
-    assert "cannot be previewed" in comment["body"]
+    (again,) = story.ours
+    assert again["id"] == comment["id"]
+    assert again["body"] == summary
+    assert "did you mean `temporaryFiles`" in again["body"]
+    assert [method for method, _ in story.github.writes] == ["POST", "PATCH"]
+
+
+def test_a_preview_that_never_began_replaces_the_one_of_an_earlier_commit(
+    github: GitHub, tmp_path: Path
+) -> None:
+    def crashing(workspace: Path) -> None:
+        command = workspace / ".venv" / "bin" / "esteira"
+        command.parent.mkdir(parents=True)
+        command.write_text("#!/bin/sh\nexit 70\n")
+        command.chmod(0o755)
+
+    (tmp_path / "origin").mkdir()
+    origin = Origin.of_this_checkout(tmp_path / "origin")
+    runner = Runner(
+        origin,
+        github,
+        tmp_path / "run",
+        origin.push({}),
+        variables={"GITHUB_BASE_REF": "main"},
+        matrix={"stack": "dev"},
+        prepared=crashing,
+    )
+    assert runner.run("preview.yml", "preview") == 70, "the job is red"
+    assert runner.summary.read_text().startswith(f"{MARKER}\n### dev cannot be previewed\n")
+    assert [one["name"] for one in github.artifacts[RUN]] == ["preview-dev"]
