@@ -33,6 +33,11 @@ SERVICE: Final = (
     "at most 63 lower-case letters, digits and hyphens, starting with a letter",
 )
 """The name of a Cloud Run service or job, an image, a repository, a network."""
+ZONE: Final = (re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]"), "a zone, e.g. `us-central1-a`")
+PRINCIPAL: Final = (
+    re.compile(r"(user|group|serviceAccount|domain|principal|principalSet):\S+"),
+    "a principal as IAM writes it, e.g. `group:analysts@example.com`; never everybody",
+)
 CRON: Final = (re.compile(r"\S+( +\S+){4}"), "five fields of cron, e.g. `0 4 * * *`")
 
 type Pattern = tuple[re.Pattern[str], str]

@@ -31,6 +31,8 @@ class EventStreamArgs:
     """The Avro record of one event. Publishing anything else is refused by the topic."""
     pubsub_agent: pulumi.Input[str]
     """`serviceAccount:...` of the project's Pub/Sub service agent, which forwards dead letters."""
+    location: str | None = None
+    """The one region in which messages may lie; any of Google's when not given."""
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts the messages; Google's own when not given."""
     retention_days: int = 7
@@ -93,6 +95,11 @@ class EventStream(pulumi.ComponentResource):
                 schema=self.schema.id, encoding="JSON"
             ),
             message_retention_duration=f"{args.retention_days * DAY}s",
+            message_storage_policy=None
+            if args.location is None
+            else gcp.pubsub.TopicMessageStoragePolicyArgs(
+                allowed_persistence_regions=[args.location]
+            ),
             kms_key_name=args.kms_key,
             opts=child_opts(self),
         )

@@ -57,6 +57,7 @@ class FlexTemplate(pulumi.ComponentResource):
     location: pulumi.Output[str]
     """`gs://...` of the specification."""
     image: pulumi.Output[str]
+    metadata: Mapping[str, Any]
     streaming: bool
 
     def __init__(
@@ -67,6 +68,7 @@ class FlexTemplate(pulumi.ComponentResource):
         self._options: dict[str, Mapping[str, Any]] = {
             option["name"]: option for option in args.metadata["parameters"]
         }
+        self.metadata = args.metadata
         self.streaming = args.streaming
         self.image = pulumi.Output.from_input(args.image)
         content = pulumi.Output.json_dumps(

@@ -23,6 +23,9 @@ class ImageRepositoryArgs:
     location: str
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts the images; Google's own when not given."""
+    scan: bool = False
+    """Whether each image is scanned for known vulnerabilities, which costs by the image and needs
+    the API `containerscanning`."""
     keep_versions: int = 20
     """How many versions of each image stay, however old: one can be rolled back to."""
     delete_untagged_after_days: int = 90
@@ -60,6 +63,11 @@ class ImageRepository(pulumi.ComponentResource):
             location=args.location,
             description="Container images of the workloads",
             kms_key_name=args.kms_key,
+            vulnerability_scanning_config=(
+                gcp.artifactregistry.RepositoryVulnerabilityScanningConfigArgs(
+                    enablement_config="INHERITED" if args.scan else "DISABLED"
+                )
+            ),
             cleanup_policies=[
                 gcp.artifactregistry.RepositoryCleanupPolicyArgs(
                     id="keep-recent",

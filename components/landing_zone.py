@@ -16,6 +16,9 @@ import pulumi_gcp as gcp
 from components import checks
 from components.child_opts import child_opts
 
+SNAPSHOTS: Final = "snapshots/"
+"""The prefix in the models bucket under which training freezes its rows, each object named by the
+hash of its content."""
 TEMPORARY: Final = "temp/"
 """The prefix in the work bucket under which everything is forgotten after a while.
 
@@ -45,6 +48,11 @@ class LandingZoneArgs:
     """Landed files are deleted after this long; kept when not given."""
     work_retention_days: int = 14
     """Temporary files of Dataflow are deleted after this long."""
+    snapshot_retention_days: int | None = None
+    """Frozen training snapshots in `models` are deleted after this long; kept when not given. A run
+    whose snapshot is gone can no longer be reproduced, and its model still be served."""
+    access_log: pulumi.Input[str] | None = None
+    """Bucket that keeps who read and wrote; nothing is kept when not given."""
     noncurrent_days: int = 30
     """How long a replaced or deleted object can be brought back."""
     notice_retention_days: int = 7
@@ -57,7 +65,12 @@ class LandingZoneArgs:
         who = "LandingZone"
         for role in ("landing", "models", "work"):
             checks.matches(who, "bucket_prefix", f"{self.bucket_prefix}-{role}", checks.BUCKET)
-        for days in ("landing_retention_days", "work_retention_days", "noncurrent_days"):
+        for days in (
+            "landing_retention_days",
+            "work_retention_days",
+            "snapshot_retention_days",
+            "noncurrent_days",
+        ):
             checks.between(who, days, getattr(self, days), 1, 36_500, "days")
         checks.between(who, "notice_retention_days", self.notice_retention_days, 1, 31, "days")
 
@@ -79,7 +92,9 @@ class LandingZone(pulumi.ComponentResource):
         self._name = name
         self._args = args
         self.landing = self._bucket("landing", delete_after_days=args.landing_retention_days)
-        self.models = self._bucket("models")
+        self.models = self._bucket(
+            "models", delete_after_days=args.snapshot_retention_days, prefix=SNAPSHOTS
+        )
         self.work = self._bucket(
             "work", delete_after_days=args.work_retention_days, prefix=TEMPORARY, scratch=True
         )
@@ -148,6 +163,16 @@ class LandingZone(pulumi.ComponentResource):
             public_access_prevention="enforced",
             versioning=gcp.storage.BucketVersioningArgs(enabled=True),
             lifecycle_rules=rules,
+            # What nobody reads moves to cheaper classes by itself, and back without a fee. Files
+            # of Dataflow live too short for it.
+            autoclass=None
+            if scratch
+            else gcp.storage.BucketAutoclassArgs(enabled=True, terminal_storage_class="ARCHIVE"),
+            logging=None
+            if args.access_log is None
+            else gcp.storage.BucketLoggingArgs(
+                log_bucket=args.access_log, log_object_prefix=f"{args.bucket_prefix}-{role}"
+            ),
             # Dataflow rewrites its files all the time: Google advises no soft deletion for them.
             soft_delete_policy=gcp.storage.BucketSoftDeletePolicyArgs(
                 retention_duration_seconds=0 if scratch else 7 * 86_400

@@ -13,6 +13,7 @@ import pulumi_gcp as gcp
 
 from components import checks
 from components.child_opts import child_opts
+from components.column_policy import READER
 from components.workload_identity import (
     Grant,
     ProjectWide,
@@ -37,6 +38,8 @@ class PipelineRunnerArgs:
     """Datasets whose tables the steps query."""
     writes: Sequence[gcp.bigquery.Dataset]
     """Datasets in which the steps make tables."""
+    reads_personal: Sequence[gcp.datacatalog.PolicyTag] = ()
+    """Policy tags of columns that the steps query, although they hold personal data."""
     images: gcp.artifactregistry.Repository
     """Where the steps' image is pulled from."""
     root: str = "pipelines"
@@ -75,6 +78,10 @@ class PipelineRunner(pulumi.ComponentResource):
                     *[
                         Grant(role="roles/bigquery.dataViewer", on=dataset, label=f"read-{number}")
                         for number, dataset in enumerate(args.reads)
+                    ],
+                    *[
+                        Grant(role=READER, on=tag, label=f"read-personal-{number}")
+                        for number, tag in enumerate(args.reads_personal)
                     ],
                     *[
                         Grant(role="roles/bigquery.dataEditor", on=dataset, label=f"write-{number}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 import pulumi_gcp as gcp
@@ -11,6 +12,9 @@ import pulumi_gcp as gcp
 from components import checks
 from components.child_opts import child_opts
 from components.flex_template import FlexTemplate
+
+AT_LEAST_ONCE: Final = "streaming_mode_at_least_once"
+"""Dataflow's service option, by its document on streaming modes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,9 @@ class StreamingJobArgs:
     """`gs://...` folder for what the job reads again for as long as it runs."""
     machine_type: str = "n1-standard-2"
     max_workers: int = 3
+    at_least_once: bool = False
+    """Whether Dataflow may process a message twice, which is quicker and cheaper. Only for a
+    pipeline that says so in its template."""
     subnetwork: pulumi.Input[str] | None = None
     """`regions/<region>/subnetworks/<name>`; workers have no public address in any case."""
     kms_key: pulumi.Input[str] | None = None
@@ -48,6 +55,14 @@ class StreamingJobArgs:
         if not self.template.streaming:
             raise checks.InvalidArgs("StreamingJob", "template", "batch", "a streaming template")
         checks.between("StreamingJob", "max_workers", self.max_workers, 1, 1000)
+        mode = "supportsAtLeastOnce" if self.at_least_once else "supportsExactlyOnce"
+        if not self.template.metadata.get(mode, True):
+            raise checks.InvalidArgs(
+                "StreamingJob",
+                "at_least_once",
+                self.at_least_once,
+                f"what the template supports; it says `{mode}: false`",
+            )
         self.template.check(self.parameters)
 
 
@@ -74,8 +89,14 @@ class StreamingJob(pulumi.ComponentResource):
             temp_location=args.temporary,
             staging_location=args.staging,
             machine_type=args.machine_type,
+            # From one worker to as many as the backlog asks for.
+            num_workers=1,
             max_workers=args.max_workers,
+            autoscaling_algorithm="THROUGHPUT_BASED",
             enable_streaming_engine=True,
+            additional_pipeline_options=[f"dataflowServiceOptions={AT_LEAST_ONCE}"]
+            if args.at_least_once
+            else None,
             ip_configuration="WORKER_IP_PRIVATE",
             subnetwork=args.subnetwork,
             kms_key_name=args.kms_key,

@@ -1,20 +1,23 @@
-"""The BigQuery datasets of one product, with their tables and views.
+"""The BigQuery datasets of one product: by zone, with their tables and views, and who reads them.
 
-It is told schemas and knows no contract. Tables are the API's own: a dropped column is refused by
-BigQuery, so a change that is no addition is a new version of the contract and a new table.
+It is told schemas and knows no contract. Views of one dataset may read another whose readers need
+no access to it. It leaves alone what workloads may do: those grants belong to their identities.
+
+Tables are the API's own: a dropped column is refused by BigQuery, so a change that is no addition
+is a new version of the contract and a new table.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
 import pulumi_gcp as gcp
 
-from components import checks
+from components import checks, dataset_access
 from components.child_opts import child_opts
 
 DAY_MS: Final = 86_400_000
@@ -45,6 +48,8 @@ class Table:
     Mind replays: history that is loaded today is as old as its events are."""
     query: str | None = None
     """GoogleSQL of a view, naming tables as `project.dataset.table`."""
+    personal: Sequence[str] = ()
+    """Columns that get the warehouse's policy tag: only its readers can read them."""
 
     def __post_init__(self) -> None:
         who = f"Warehouse table {self.name!r}"
@@ -55,10 +60,13 @@ class Table:
             )
         columns = [column["name"] for column in self.schema]
         wanted = [*self.cluster_by, *([self.partition_by] if self.partition_by else [])]
-        for column in wanted:
+        for column in [*wanted, *self.personal]:
             if column not in columns:
                 raise checks.InvalidArgs(
-                    who, "partition_by, cluster_by", column, f"a column: {', '.join(columns)}"
+                    who,
+                    "partition_by, cluster_by, personal",
+                    column,
+                    f"a column: {', '.join(columns)}",
                 )
         if len(self.cluster_by) > CLUSTERINGS:
             raise checks.InvalidArgs(who, "cluster_by", self.cluster_by, "at most four columns")
@@ -77,9 +85,26 @@ class Dataset:
     name: str
     description: str
     tables: Sequence[Table] = ()
+    views_of: Sequence[str] = ()
+    """Roles of other datasets that its views read, for whoever may read the views."""
+    readers: Sequence[str] = ()
+    """Principals who may read all of it, as IAM writes them."""
+    table_expiry_days: int | None = None
+    """A table that somebody makes in it is deleted after this long. It would hold for views too, so
+    a dataset with this has none."""
 
     def __post_init__(self) -> None:
         who = f"Warehouse dataset {self.name!r}"
+        for reader in self.readers:
+            checks.matches(who, "readers", reader, checks.PRINCIPAL)
+        checks.between(who, "table_expiry_days", self.table_expiry_days, 1, 36_500, "days")
+        if self.table_expiry_days is not None and self.tables:
+            raise checks.InvalidArgs(
+                who,
+                "table_expiry_days",
+                self.table_expiry_days,
+                "none where the program makes tables or views: they would be deleted too",
+            )
         checks.matches(who, "name", self.name, checks.DATASET)
         names = [table.name for table in self.tables]
         if len(set(names)) != len(names):
@@ -95,12 +120,14 @@ class WarehouseArgs:
     """
 
     datasets: Mapping[str, Dataset]
-    """By role: `raw`, `features`, `predictions`."""
+    """By role: `raw`, `curated`, `features`, `predictions`, `monitoring`."""
     project: str
     """The project, as queries name it."""
     location: str
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts the tables; Google's own when not given."""
+    policy_tag: pulumi.Input[str] | None = None
+    """`projects/.../policyTags/...` that personal columns get."""
     deletion_protection: bool = True
     """Whether tables and views refuse to be dropped by a change of the program."""
     force_destroy: bool = False
@@ -111,6 +138,28 @@ class WarehouseArgs:
     def __post_init__(self) -> None:
         if not self.datasets:
             raise checks.InvalidArgs("Warehouse", "datasets", {}, "at least one dataset")
+        for role, dataset in self.datasets.items():
+            for other in dataset.views_of:
+                if other not in self.datasets or other == role:
+                    known = ", ".join(one for one in self.datasets if one != role)
+                    raise checks.InvalidArgs(
+                        f"Warehouse dataset {dataset.name!r}", "views_of", other, f"one of {known}"
+                    )
+                if self.datasets[other].views_of:
+                    raise checks.InvalidArgs(
+                        f"Warehouse dataset {dataset.name!r}",
+                        "views_of",
+                        other,
+                        "a dataset whose own views read no other dataset",
+                    )
+            for table in dataset.tables:
+                if table.personal and self.policy_tag is None:
+                    raise checks.InvalidArgs(
+                        f"Warehouse table {table.name!r}",
+                        "personal",
+                        list(table.personal),
+                        "only with the warehouse's `policy_tag`, which protects them",
+                    )
 
 
 class Warehouse(pulumi.ComponentResource):
@@ -118,6 +167,8 @@ class Warehouse(pulumi.ComponentResource):
 
     datasets: dict[str, gcp.bigquery.Dataset]
     tables: dict[str, dict[str, gcp.bigquery.Table]]
+    accesses: dict[str, gcp.bigquery.DatasetAccess]
+    """Who and which views may read, by `<role>-<who>`."""
 
     def __init__(
         self, name: str, *, args: WarehouseArgs, opts: pulumi.ResourceOptions | None = None
@@ -129,11 +180,23 @@ class Warehouse(pulumi.ComponentResource):
             for role, dataset in args.datasets.items()
         }
         self.tables = {}
-        for role, dataset in args.datasets.items():
+        # Views last: theirs and others' tables are there when BigQuery looks at a query.
+        for role, dataset in sorted(
+            args.datasets.items(), key=lambda one: len(one[1].views_of) > 0
+        ):
             made: dict[str, gcp.bigquery.Table] = {}
             for table in sorted(dataset.tables, key=lambda one: one.query is not None):
-                made[table.name] = self._table(f"{name}-{role}-{table.name}", role, table, made)
+                after = [
+                    *made.values(),
+                    *(one for other in dataset.views_of for one in self.tables[other].values()),
+                ]
+                made[table.name] = self._table(f"{name}-{role}-{table.name}", role, table, after)
             self.tables[role] = made
+        self.accesses = {
+            label: access
+            for role, dataset in args.datasets.items()
+            for label, access in self._accesses(name, role, dataset)
+        }
         self.register_outputs({role: one.dataset_id for role, one in self.datasets.items()})
 
     def table_id(self, role: str, table: str) -> str:
@@ -162,7 +225,11 @@ class Warehouse(pulumi.ComponentResource):
             friendly_name=dataset.name,
             description=dataset.description,
             location=args.location,
+            # A week in which a table can be read, or copied from, as it was at any moment.
             max_time_travel_hours="168",
+            default_table_expiration_ms=None
+            if dataset.table_expiry_days is None
+            else dataset.table_expiry_days * DAY_MS,
             default_encryption_configuration=None
             if args.kms_key is None
             else gcp.bigquery.DatasetDefaultEncryptionConfigurationArgs(kms_key_name=args.kms_key),
@@ -170,8 +237,45 @@ class Warehouse(pulumi.ComponentResource):
             opts=child_opts(self, protect=args.protect),
         )
 
+    def _accesses(
+        self, name: str, role: str, dataset: Dataset
+    ) -> Iterator[tuple[str, gcp.bigquery.DatasetAccess]]:
+        for other in dataset.views_of:
+            yield (
+                f"{other}-{role}",
+                dataset_access.views(
+                    f"{name}-{other}-views-of-{role}",
+                    of=self.datasets[role],
+                    on=self.datasets[other],
+                    project=self._args.project,
+                    opts=child_opts(self),
+                ),
+            )
+        for reader in dataset.readers:
+            yield (
+                f"{role}-{reader}",
+                dataset_access.member(
+                    f"{name}-{role}-{reader}",
+                    dataset_id=self.datasets[role].dataset_id,
+                    role="roles/bigquery.dataViewer",
+                    member=reader,
+                    opts=child_opts(self),
+                ),
+            )
+
+    def _schema(self, table: Table) -> pulumi.Input[str]:
+        """The columns as the API takes them, those with personal data tagged."""
+        columns = [dict(column) for column in table.schema]
+        tag = self._args.policy_tag
+        if tag is None or not table.personal:
+            return json.dumps(columns)
+        for column in columns:
+            if column["name"] in table.personal:
+                column["policyTags"] = {"names": [tag]}
+        return pulumi.Output.json_dumps(columns)
+
     def _table(
-        self, name: str, role: str, table: Table, made: Mapping[str, gcp.bigquery.Table]
+        self, name: str, role: str, table: Table, after: Sequence[gcp.bigquery.Table]
     ) -> gcp.bigquery.Table:
         args = self._args
         if table.query is not None:
@@ -182,14 +286,14 @@ class Warehouse(pulumi.ComponentResource):
                 description=table.description,
                 view=gcp.bigquery.TableViewArgs(query=table.query, use_legacy_sql=False),
                 deletion_protection=args.deletion_protection,
-                opts=child_opts(self, depends_on=list(made.values())),
+                opts=child_opts(self, depends_on=after),
             )
         return gcp.bigquery.Table(
             name,
             dataset_id=self.datasets[role].dataset_id,
             table_id=table.name,
             description=table.description,
-            schema=json.dumps([dict(column) for column in table.schema]),
+            schema=self._schema(table),
             time_partitioning=None
             if table.partition_by is None
             else gcp.bigquery.TableTimePartitioningArgs(

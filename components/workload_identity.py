@@ -12,7 +12,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_gcp as gcp
 
-from components import checks
+from components import checks, dataset_access
 from components.child_opts import child_opts
 
 PROJECT_ROLES: Final = {
@@ -47,11 +47,21 @@ class Grant:
     on: pulumi.Resource | ProjectWide
     label: str
     """What the grant is for; ends the Pulumi name, so it is unique in one identity."""
+    folder: str | None = None
+    """Of a bucket: only the objects under this prefix, given without slashes at its ends."""
 
     def __post_init__(self) -> None:
         who = f"Grant {self.label!r}"
         if not self.role.startswith("roles/"):
             raise checks.InvalidArgs(who, "role", self.role, "a predefined role, `roles/...`")
+        if self.folder is not None and (
+            isinstance(self.on, ProjectWide)
+            or self.on.pulumi_resource_type != "gcp:storage/bucket:Bucket"
+            or self.folder.strip("/") != self.folder
+        ):
+            raise checks.InvalidArgs(
+                who, "folder", self.folder, "on a bucket, a prefix without slashes at its ends"
+            )
         if isinstance(self.on, ProjectWide):
             if self.role not in PROJECT_ROLES:
                 raise checks.InvalidArgs(
@@ -144,7 +154,17 @@ def _grant(
             name, project=grant.on.project, role=grant.role, member=member, opts=opts
         )
     make, target = _MEMBERS[grant.on.pulumi_resource_type]
-    return make()(name, **target(grant.on), role=grant.role, member=member, opts=opts)
+    extra = {} if grant.folder is None else {"condition": _within(grant.on, grant.folder)}
+    return make()(name, **target(grant.on), role=grant.role, member=member, opts=opts, **extra)
+
+
+def _within(bucket: Any, folder: str) -> gcp.storage.BucketIAMMemberConditionArgs:
+    prefix = pulumi.Output.concat("projects/_/buckets/", bucket.name, "/objects/", folder, "/")
+    return gcp.storage.BucketIAMMemberConditionArgs(
+        title=f"under {folder}",
+        description=f"Objects under {folder}/ only",
+        expression=pulumi.Output.concat('resource.name.startsWith("', prefix, '")'),
+    )
 
 
 type _Make = Callable[[], Callable[..., pulumi.Resource]]
@@ -162,8 +182,12 @@ _MEMBERS: Final[Mapping[str, tuple[_Make, _Target]]] = {
         lambda on: {"subscription": on.name},
     ),
     "gcp:bigquery/dataset:Dataset": (
-        lambda: gcp.bigquery.DatasetIamMember,
+        lambda: dataset_access.member,
         lambda on: {"dataset_id": on.dataset_id},
+    ),
+    "gcp:datacatalog/policyTag:PolicyTag": (
+        lambda: gcp.datacatalog.PolicyTagIamMember,
+        lambda on: {"policy_tag": on.name},
     ),
     "gcp:artifactregistry/repository:Repository": (
         lambda: gcp.artifactregistry.RepositoryIamMember,

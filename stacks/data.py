@@ -7,19 +7,26 @@ from typing import Any, Final
 
 import pulumi
 
+from components.column_policy import ColumnPolicy, ColumnPolicyArgs
 from components.event_stream import EventStream, EventStreamArgs
 from components.landing_zone import LandingZone, LandingZoneArgs
 from components.prediction_endpoint import REQUEST_LOG
 from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
+from stacks.commons import Commons
 from stacks.foundation import Foundation
 from workloads import contracts
 from workloads.batch_prediction import tables as predicted
+from workloads.features import views
 from workloads.ingestion import tables as ingested
 from workloads.product import Product
 
 RAW: Final = "raw"
+CURATED: Final = "curated"
 FEATURES: Final = "features"
 PREDICTIONS: Final = "predictions"
+MONITORING: Final = "monitoring"
+REPORTS: Final = "monitoring"
+"""The folder of the models bucket that monitoring writes its reports to."""
 ONLINE: Final = "online"
 
 
@@ -31,14 +38,21 @@ class Data:
     streams: dict[str, EventStream]
     """By contract."""
     warehouse: Warehouse
+    policy: ColumnPolicy
+    """Protects the columns that hold personal data, or may."""
+    personal: bool
+    """Whether the product's own contracts have such columns: who works on its rows needs them."""
 
 
-def lay(product: Product, foundation: Foundation, opts: pulumi.ResourceOptions) -> Data:
+def lay(
+    product: Product, foundation: Foundation, commons: Commons, opts: pulumi.ResourceOptions
+) -> Data:
     """Make the topics, buckets and tables that follow from a product's contracts.
 
     Args:
         product: The declaration.
         foundation: What products share.
+        commons: Has the bucket that logs access, if there is one.
         opts: Carry the product's provider.
     """
     settings = foundation.settings
@@ -51,7 +65,9 @@ def lay(product: Product, foundation: Foundation, opts: pulumi.ResourceOptions) 
             storage_agent=foundation.agents.members["storage"],
             kms_key=foundation.key("storage"),
             topic_kms_key=foundation.key("pubsub"),
+            access_log=None if commons.access_log is None else commons.access_log.name,
             landing_retention_days=settings.retention.landed_files,
+            snapshot_retention_days=settings.retention.snapshots,
             work_retention_days=settings.retention.temporary_files,
             noncurrent_days=settings.retention.noncurrent_objects,
             force_destroy=settings.security.force_destroy,
@@ -65,6 +81,7 @@ def lay(product: Product, foundation: Foundation, opts: pulumi.ResourceOptions) 
             args=EventStreamArgs(
                 avro_schema=contracts.avro_schema(source.contract),
                 pubsub_agent=pubsub,
+                location=settings.location,
                 kms_key=foundation.key("pubsub"),
                 retention_days=settings.retention.messages,
                 dead_letter_retention_days=settings.retention.dead_letters,
@@ -75,17 +92,36 @@ def lay(product: Product, foundation: Foundation, opts: pulumi.ResourceOptions) 
         )
         for source in product.streams
     }
+    policy = ColumnPolicy(
+        product.name,
+        args=ColumnPolicyArgs(
+            project=settings.project,
+            location=settings.location,
+            description=f"Columns of {product.name} that hold personal data, or may",
+            readers=settings.access.sensitive_readers,
+        ),
+        opts=opts,
+    )
     warehouse = Warehouse(
         product.name,
         args=WarehouseArgs(
             datasets={
                 RAW: _raw(product, foundation),
+                CURATED: _curated(product, foundation),
                 FEATURES: Dataset(
                     name=f"{product.id}_features",
-                    description=f"Frozen training snapshots of {product.name}",
+                    description=f"Tables that training of {product.name} makes. The rows that a "
+                    "model learned from are frozen as objects, under snapshots/ of the models "
+                    "bucket, each named by the hash of its content",
+                    table_expiry_days=settings.retention.snapshots,
                 ),
                 PREDICTIONS: _predictions(product, foundation),
+                MONITORING: Dataset(
+                    name=f"{product.id}_monitoring",
+                    description=f"How the data and the models of {product.name} fare",
+                ),
             },
+            policy_tag=policy.tag.name,
             project=settings.project,
             location=settings.location,
             kms_key=foundation.key("bigquery"),
@@ -95,7 +131,13 @@ def lay(product: Product, foundation: Foundation, opts: pulumi.ResourceOptions) 
         ),
         opts=opts,
     )
-    return Data(landing=landing, streams=streams, warehouse=warehouse)
+    return Data(
+        landing=landing,
+        streams=streams,
+        warehouse=warehouse,
+        policy=policy,
+        personal=any(contracts.personal(source.contract) for source in product.sources),
+    )
 
 
 def outputs(product: Product, data: Data) -> dict[str, Any]:
@@ -124,15 +166,18 @@ def outputs(product: Product, data: Data) -> dict[str, Any]:
             },
             "current": {
                 source.contract.NAME: warehouse.table_id(
-                    RAW, ingested.current_name(source.contract.PLURAL)
+                    CURATED, ingested.current_name(source.contract.PLURAL)
                 )
                 for source in product.sources
             },
+            "examples": warehouse.table_id(CURATED, views.EXAMPLES),
+            "feature_history": warehouse.table_id(CURATED, views.FEATURES),
             "features": warehouse.dataset_id(FEATURES),
             "predictions": {
                 name: warehouse.table_id(PREDICTIONS, name)
                 for name in warehouse.tables[PREDICTIONS]
             },
+            "monitoring": warehouse.dataset_id(MONITORING),
         },
     }
 
@@ -148,25 +193,47 @@ def folders(product: Product, data: Data) -> dict[str, pulumi.Output[str]]:
 
 
 def _raw(product: Product, foundation: Foundation) -> Dataset:
-    """A table and a view for each contract; tables of dead letters and of what was set aside."""
-    name = ingested.dataset(product)
-    project = foundation.settings.project
+    """A table for each contract, those of dead letters and of what was set aside."""
     return Dataset(
-        name=name,
+        name=ingested.dataset(product),
         description=f"What {product.name} took in, as it came",
         tables=[
-            *(
-                _table(table, foundation.settings.retention.raw_rows)
-                for table in ingested.tables(product)
-            ),
+            _table(table, foundation.settings.retention.raw_rows)
+            for table in ingested.tables(product)
+        ],
+    )
+
+
+def _curated(product: Product, foundation: Foundation) -> Dataset:
+    """Views for data teams, who need no access to the raw tables behind them."""
+    project = foundation.settings.project
+    raw = f"{project}.{ingested.dataset(product)}"
+    label = product.label.column
+    return Dataset(
+        name=ingested.curated_dataset(product),
+        description=f"What {product.name} knows, each thing once: views over the raw tables",
+        views_of=(RAW,),
+        readers=foundation.settings.access.readers,
+        tables=[
             *(
                 Table(
                     name=ingested.current_name(source.contract.PLURAL),
                     description=f"{source.contract.PLURAL}, one row for each "
                     f"{source.contract.IDENTITY}",
-                    query=ingested.current_view(source.contract, f"{project}.{name}"),
+                    query=ingested.current_view(source.contract, raw),
                 )
                 for source in product.sources
+            ),
+            Table(
+                name=views.EXAMPLES,
+                description=f"What was known of each {product.features.entity} when it was asked "
+                f"about, and `{label}` once that is known",
+                query=views.examples(product, project),
+            ),
+            Table(
+                name=views.FEATURES,
+                description=f"The same without `{label}`, as the feature registry reads it",
+                query=views.features(product, project),
             ),
         ],
     )
@@ -180,6 +247,7 @@ def _table(table: ingested.Table, retention_days: int | None) -> Table:
         partition_by=table.partition,
         cluster_by=table.cluster,
         retention_days=retention_days,
+        personal=table.personal,
     )
 
 
@@ -188,6 +256,7 @@ def _predictions(product: Product, foundation: Foundation) -> Dataset:
     return Dataset(
         name=predicted.dataset(product),
         description=f"What the models of {product.name} answered",
+        readers=foundation.settings.access.readers,
         tables=[
             Table(
                 name=ONLINE,
@@ -196,6 +265,10 @@ def _predictions(product: Product, foundation: Foundation) -> Dataset:
                 partition_by="logging_time",
                 cluster_by=("deployed_model_id",),
                 retention_days=retention_days,
+                # A request is written as it was asked, so it holds what its contract may.
+                personal=("request_payload",)
+                if contracts.personal(product.features.request)
+                else (),
             ),
             _table(predicted.BATCH, retention_days),
         ],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 
+from components.column_policy import READER
 from components.pipeline_runner import PipelineRunner, PipelineRunnerArgs
 from components.prediction_endpoint import PredictionEndpoint, PredictionEndpointArgs
 from components.scheduled_job import ScheduledJob, ScheduledJobArgs
@@ -16,12 +17,16 @@ from components.workload_identity import (
     WorkloadIdentity,
     WorkloadIdentityArgs,
 )
-from stacks.data import FEATURES, ONLINE, PREDICTIONS, RAW, Data
+from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, RAW, REPORTS, Data
 from stacks.environment import environment
 from stacks.foundation import Foundation
 from stacks.names import account_id
 from workloads.batch_prediction.settings import BatchPredictionSettings
 from workloads.product import Product
+from workloads.training.settings import TrainingSettings
+
+RETRAINING_SECONDS: Final = 12 * 3600
+"""The longest that a scheduled training run is followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,10 @@ class Model:
     predictor: WorkloadIdentity
     """Runs batch predictions."""
     batch: ScheduledJob
+    retraining: ScheduledJob | None
+    """Submits a training run; None where the product names no schedule."""
+    monitor: WorkloadIdentity
+    """Watches data and models, wherever that runs."""
 
 
 def lay(
@@ -64,6 +73,7 @@ def lay(
             bucket=data.landing.models,
             reads=[datasets[RAW]],
             writes=[datasets[FEATURES]],
+            reads_personal=[data.policy.tag] if data.personal else [],
             images=foundation.repository.repository,
         ),
         opts=opts,
@@ -113,6 +123,7 @@ def lay(
                     role="roles/storage.objectViewer", on=data.landing.models, label="read-models"
                 ),
                 Grant(role="roles/bigquery.dataViewer", on=datasets[RAW], label="read-raw"),
+                *_personal(data),
                 Grant(
                     role="roles/bigquery.dataEditor",
                     on=datasets[PREDICTIONS],
@@ -152,10 +163,18 @@ def lay(
         ),
         opts=opts,
     )
-    return Model(runner=runner, endpoint=endpoint, server=server, predictor=predictor, batch=batch)
+    return Model(
+        runner=runner,
+        endpoint=endpoint,
+        server=server,
+        predictor=predictor,
+        batch=batch,
+        retraining=_retraining(product, foundation, runner, caller, opts),
+        monitor=_monitor(product, data, project, opts),
+    )
 
 
-def outputs(product: Product, foundation: Foundation, model: Model) -> dict[str, Any]:
+def outputs(product: Product, foundation: Foundation, data: Data, model: Model) -> dict[str, Any]:
     """The part of the stack's outputs that tells of a product's models."""
     settings = foundation.settings
     return {
@@ -163,6 +182,13 @@ def outputs(product: Product, foundation: Foundation, model: Model) -> dict[str,
             "pipeline_root": model.runner.root,
             "service_account": model.runner.service_account,
             "image": foundation.images["training"],
+            "schedule": None if model.retraining is None else model.retraining.schedule.name,
+            "cron": None if product.retraining is None else product.retraining.schedule,
+        },
+        "monitoring": {
+            "reports": pulumi.Output.concat(data.landing.models.url, "/", REPORTS),
+            "service_account": model.monitor.email,
+            "drift_score": settings.alerts.drift_score,
         },
         "endpoint": {
             "name": pulumi.Output.format(
@@ -184,3 +210,100 @@ def outputs(product: Product, foundation: Foundation, model: Model) -> dict[str,
             "time_zone": product.batch.time_zone,
         },
     }
+
+
+def _personal(data: Data) -> list[Grant]:
+    """What a workload needs to query rows some of whose columns tell of a person."""
+    return [Grant(role=READER, on=data.policy.tag, label="read-personal")] if data.personal else []
+
+
+def _retraining(
+    product: Product,
+    foundation: Foundation,
+    runner: PipelineRunner,
+    caller: WorkloadIdentity,
+    opts: pulumi.ResourceOptions,
+) -> ScheduledJob | None:
+    """A job that submits the product's pipeline: the provider has no schedule of Vertex AI's own.
+
+    It follows the run to its end, so that a run that fails is a job that failed.
+    """
+    settings = foundation.settings
+    if product.retraining is None:
+        return None
+    return ScheduledJob(
+        f"{product.name}-retraining",
+        args=ScheduledJobArgs(
+            image=foundation.images["training"],
+            location=settings.location,
+            # The identity of the steps may submit runs as itself, and nobody else may.
+            service_account=runner.service_account,
+            scheduler=caller.email,
+            schedule=product.retraining.schedule,
+            time_zone=product.retraining.time_zone,
+            # Compiling and waiting only; what costs runs on Vertex AI. A second attempt finds the
+            # run of the first by its name and follows that.
+            retries=1,
+            timeout_seconds=RETRAINING_SECONDS,
+            command=("python", "-m", "workloads.training"),
+            environment=environment(
+                TrainingSettings,
+                {
+                    "google_cloud_project": settings.project,
+                    "google_cloud_location": settings.location,
+                    "product": product.name,
+                    "training_image": foundation.images["training"],
+                    "serving_image": foundation.images["serving"],
+                    "service_account": runner.service_account,
+                },
+            ),
+            paused=settings.batch.pause_schedules or settings.batch.pause_retraining,
+            subnetwork=foundation.subnetwork,
+            kms_key=foundation.key("run"),
+            deletion_protection=settings.security.deletion_protection,
+        ),
+        opts=opts,
+    )
+
+
+def _monitor(
+    product: Product, data: Data, project: ProjectWide, opts: pulumi.ResourceOptions
+) -> WorkloadIdentity:
+    datasets = data.warehouse.datasets
+    return WorkloadIdentity(
+        f"{product.name}-monitor",
+        args=WorkloadIdentityArgs(
+            account_id=account_id(product.name, "monitor"),
+            description=f"Watches the data and the models of {product.name}",
+            grants=[
+                Grant(role="roles/bigquery.dataViewer", on=datasets[RAW], label="read-raw"),
+                Grant(
+                    role="roles/bigquery.dataViewer",
+                    on=datasets[PREDICTIONS],
+                    label="read-predictions",
+                ),
+                Grant(
+                    role="roles/bigquery.dataEditor",
+                    on=datasets[MONITORING],
+                    label="write-scores",
+                ),
+                *_personal(data),
+                Grant(
+                    role="roles/storage.objectViewer", on=data.landing.models, label="read-profile"
+                ),
+                Grant(
+                    role="roles/storage.objectUser",
+                    on=data.landing.models,
+                    label="write-reports",
+                    folder=REPORTS,
+                ),
+                Grant(role="roles/bigquery.jobUser", on=project, label="query"),
+                Grant(role="roles/bigquery.readSessionUser", on=project, label="read-fast"),
+                Grant(role="roles/monitoring.metricWriter", on=project, label="measure"),
+                Grant(role="roles/logging.logWriter", on=project, label="log"),
+                # Vertex Model Monitoring is set up by a workload: the provider has no resource.
+                Grant(role="roles/aiplatform.user", on=project, label="monitor-models"),
+            ],
+        ),
+        opts=opts,
+    )

@@ -54,8 +54,11 @@ class Tables(_Part):
 
     raw: dict[str, str] = Field(description="By name; may hold a row twice after a failure")
     current: dict[str, str] = Field(description="By contract: views with one row an event")
-    features: str = Field(description="The dataset of frozen training snapshots, project.dataset")
+    examples: str = Field(description="View: what was known of each entity, with its label")
+    feature_history: str = Field(description="View: the same without the label, at its time")
+    features: str = Field(description="The dataset of tables that training makes, project.dataset")
     predictions: dict[str, str] = Field(description="`online`: request log; `batch`: predictions")
+    monitoring: str = Field(description="The dataset of monitoring, project.dataset")
 
 
 class Ingestion(_Part):
@@ -73,6 +76,10 @@ class Training(_Part):
     pipeline_root: str = Field(description="gs://..., under which each run has a folder")
     service_account: str = Field(description="E-mail of the identity that steps run as")
     image: str = Field(description="The steps' image, by digest")
+    schedule: str | None = Field(
+        description="Cloud Scheduler job that trains again; none: by hand only"
+    )
+    cron: str | None
 
 
 class Endpoint(_Part):
@@ -95,6 +102,42 @@ class Batch(_Part):
     time_zone: str
 
 
+class Features(_Part):
+    """The product in Vertex AI's feature store; empty where the stack has none."""
+
+    group: str | None = Field(description="projects/.../locations/.../featureGroups/...")
+    online_view: str | None = Field(
+        description="projects/.../featureOnlineStores/.../featureViews/..."
+    )
+
+
+class Monitoring(_Part):
+    """What watching the product's data and models takes."""
+
+    reports: str = Field(description="gs://... folder of the reports")
+    service_account: str = Field(description="E-mail of the identity that watches")
+    drift_score: float = Field(description="Divergence of a feature from which people are told")
+
+
+class Commons(_Part):
+    """What products share; empty where the stack leaves it out."""
+
+    metadata_store: str | None = Field(description="projects/.../metadataStores/default")
+    tensorboard: str | None = Field(description="projects/.../tensorboards/...")
+    feature_online_store: str | None = Field(description="projects/.../featureOnlineStores/...")
+    workbench: str | None = Field(description="projects/.../instances/...")
+    access_log: str | None = Field(description="gs://... bucket with the access logs of the others")
+
+
+class Operations(_Part):
+    """What watches the stack; empty where its settings leave it out."""
+
+    alerts_topic: str | None = Field(description="Gets every alert: projects/.../topics/...")
+    alerts_inbox: str | None = Field(description="Keeps them: projects/.../subscriptions/...")
+    logs: str | None = Field(description="The dataset that logs are kept in, project.dataset")
+    dashboards: dict[str, str] = Field(description="`cost`: projects/.../dashboards/...")
+
+
 class Product(_Part):
     """All that one ML product has on this stack."""
 
@@ -109,6 +152,11 @@ class Product(_Part):
     training: Training
     endpoint: Endpoint
     batch: Batch
+    features: Features
+    monitoring: Monitoring
+    dashboards: dict[str, str] = Field(
+        description="By what they show, `stream`, `serving`, `models`: projects/.../dashboards/..."
+    )
     service_accounts: dict[str, str] = Field(description="By role, the e-mail")
 
 
@@ -122,6 +170,8 @@ class Outputs(_Part):
     image_repository: str
     images: dict[str, str] = Field(description="By name, the reference with its digest")
     products: dict[str, Product]
+    commons: Commons
+    operations: Operations
 
 
 def export(values: Mapping[str, Any]) -> None:

@@ -10,7 +10,17 @@ from typing import Any
 
 import pulumi
 
-from stacks import data, foundation, ingestion, model, outputs
+from stacks import (
+    commons,
+    data,
+    features,
+    foundation,
+    ingestion,
+    model,
+    operations,
+    outputs,
+    workbench,
+)
 from stacks.settings import Settings
 from workloads import product as products
 
@@ -28,6 +38,11 @@ def program() -> None:
     except products.InvalidProduct as error:
         raise pulumi.RunError(str(error)) from error
     shared = foundation.lay(settings)
+    common = commons.lay(shared)
+    watching = operations.lay(shared)
+    datas: dict[str, data.Data] = {}
+    laid = {product.name: _lay(product, shared, common, watching, datas) for product in declared}
+    bench = workbench.lay(shared, datas)
     outputs.export(
         {
             "environment": settings.environment.value,
@@ -35,15 +50,27 @@ def program() -> None:
             "location": settings.location,
             "image_repository": shared.repository.url,
             "images": shared.images,
-            "products": {product.name: _lay(product, shared) for product in declared},
+            "products": laid,
+            "operations": operations.finish(watching),
+            "commons": {
+                **commons.outputs(common),
+                "workbench": None if bench is None else bench.instance.id,
+            },
         }
     )
 
 
-def _lay(product: products.Product, shared: foundation.Foundation) -> dict[str, Any]:
-    """Make all that one product has, and tell its outputs."""
+def _lay(
+    product: products.Product,
+    shared: foundation.Foundation,
+    common: commons.Commons,
+    watching: operations.Operations,
+    datas: dict[str, data.Data],
+) -> dict[str, Any]:
+    """Make all that one product has, keep its data by its name, and tell its outputs."""
     opts = pulumi.ResourceOptions(providers=[shared.provider(product)])
-    its_data = data.lay(product, shared, opts)
+    its_data = datas[product.name] = data.lay(product, shared, common, opts)
+    its_features = features.lay(product, shared, common, its_data, opts)
     its_ingestion = ingestion.lay(product, shared, its_data, opts)
     its_model = model.lay(product, shared, its_data, its_ingestion.caller, opts)
     return {
@@ -52,7 +79,9 @@ def _lay(product: products.Product, shared: foundation.Foundation) -> dict[str, 
         "owner": product.owner,
         **data.outputs(product, its_data),
         **ingestion.outputs(product, its_data, its_ingestion),
-        **model.outputs(product, shared, its_model),
+        **model.outputs(product, shared, its_data, its_model),
+        **features.outputs(its_features),
+        **operations.watch(watching, product, its_data, its_ingestion, its_model, opts),
         "service_accounts": {
             "ingest": its_ingestion.workers.email,
             "call": its_ingestion.caller.email,
@@ -60,5 +89,6 @@ def _lay(product: products.Product, shared: foundation.Foundation) -> dict[str, 
             "train": its_model.runner.service_account,
             "serve": its_model.server.email,
             "batch": its_model.predictor.email,
+            "monitor": its_model.monitor.email,
         },
     }

@@ -64,6 +64,15 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The field that says when it happened, which partitions the table."""
 
 
+@dataclass(frozen=True)
+class Personal:
+    """Marks a field that tells of a person: `Annotated[str, Meta(...), Personal()]`.
+
+    Its column gets a policy tag in the warehouse, and only who is named in the settings
+    (`access.sensitiveReaders`), or a workload that was granted it, can read it.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One field of a contract, as the schemas need it."""
@@ -75,6 +84,8 @@ class Field:
     choices: tuple[str, ...] | None
     allowed: str
     """What a value may be, in words, for error messages and documents."""
+    personal: bool
+    """Whether it tells of a person."""
 
 
 class ContractViolation(Exception):
@@ -116,11 +127,13 @@ def _field(contract: type[Contract], name: str, hint: Any) -> Field:
     metas: list[msgspec.Meta] = []
     nullable = False
     choices: tuple[str, ...] | None = None
+    personal = False
     while True:
         origin = get_origin(hint)
         if origin is Annotated:
             base, *extras = get_args(hint)
             metas += [meta for meta in extras if isinstance(meta, msgspec.Meta)]
+            personal = personal or any(isinstance(one, Personal) for one in extras)
             hint = base
         elif origin in (Union, types.UnionType):
             inner = [one for one in get_args(hint) if one is not types.NoneType]
@@ -147,7 +160,13 @@ def _field(contract: type[Contract], name: str, hint: Any) -> Field:
         description=description,
         choices=choices,
         allowed=_allowed(kind, nullable, choices, metas),
+        personal=personal,
     )
+
+
+def personal(contract: type[Contract]) -> tuple[str, ...]:
+    """The names of the fields that tell of a person."""
+    return tuple(field.name for field in fields(contract) if field.personal)
 
 
 def _allowed(

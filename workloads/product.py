@@ -114,6 +114,22 @@ class BatchPrediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """When a new challenger is trained on its own account, and on which rows.
+
+    A run that starts now learns from all rows of `history` but the last `holdout`, by which it is
+    judged.
+    """
+
+    schedule: str
+    """Cron, in `time_zone`."""
+    time_zone: str = "Etc/UTC"
+    history: timedelta = timedelta(days=730)
+    """How far back it looks."""
+    holdout: timedelta = timedelta(days=14)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Product:
     """One ML product.
 
@@ -136,6 +152,8 @@ class Product:
     gate: Gate
     serving: Serving = Serving()
     batch: BatchPrediction
+    retraining: Retraining | None = None
+    """None: it is trained by hand only."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -166,6 +184,13 @@ class Product:
             raise InvalidProduct(
                 f"{self.name}: serving.min_replicas is {self.serving.min_replicas}; allowed: 1 to "
                 f"max_replicas ({self.serving.max_replicas})"
+            )
+        if self.retraining is not None and not (
+            timedelta(0) < self.retraining.holdout < self.retraining.history
+        ):
+            raise InvalidProduct(
+                f"{self.name}: retraining.holdout is {self.retraining.holdout}; allowed: above 0, "
+                f"below retraining.history ({self.retraining.history})"
             )
         for source in self.sources:
             contract = source.contract

@@ -186,10 +186,18 @@ def assigned_id(resource: Resource, properties: Mapping[str, Any], key: str) -> 
     match resource.token:
         case "gcp:secretmanager/secretVersion:SecretVersion":
             return f"{properties.get('secret')}/versions/{properties.get('version', '1')}"
+        case "gcp:datacatalog/taxonomy:Taxonomy":
+            return f"projects/{project}/locations/{properties.get('region')}/taxonomies/{number}"
+        case "gcp:datacatalog/policyTag:PolicyTag":
+            return f"{properties.get('taxonomy')}/policyTags/{number}"
         case "gcp:monitoring/alertPolicy:AlertPolicy":
             return f"projects/{project}/alertPolicies/{number}"
         case "gcp:monitoring/notificationChannel:NotificationChannel":
             return f"projects/{project}/notificationChannels/{number}"
+        case "gcp:monitoring/metricDescriptor:MetricDescriptor":
+            return f"projects/{project}/metricDescriptors/{properties.get('type')}"
+        case "gcp:monitoring/uptimeCheckConfig:UptimeCheckConfig":
+            return f"projects/{project}/uptimeCheckConfigs/{number}"
         case "gcp:monitoring/dashboard:Dashboard":
             return f"projects/{number}/dashboards/{digits(key, 12)}"
         case "gcp:storage/notification:Notification":
@@ -280,6 +288,9 @@ _BY_TOKEN: Final[dict[str, dict[str, str]]] = {
         "serviceAccountEmailAddress": "p{number}@gcp-sa-cloud-sql.iam.gserviceaccount.com",
     },
     "gcp:cloudscheduler/job:Job": {"state": "ENABLED"},
+    "gcp:logging/projectSink:ProjectSink": {
+        "writerIdentity": "serviceAccount:service-{number}@gcp-sa-logging.iam.gserviceaccount.com",
+    },
     "gcp:dataflow/flexTemplateJob:FlexTemplateJob": {"jobId": "{id}"},
     "gcp:storage/notification:Notification": {
         "selfLink": "https://www.googleapis.com/storage/v1/b/{id}",
@@ -295,6 +306,7 @@ _CHOSEN: Final[dict[str, dict[str, str]]] = {
     "gcp:apigateway/gateway:Gateway": {"defaultHostname": "{gatewayId}-{number}.gateway.dev"},
     # Addresses of RFC 5737 and RFC 1918: nobody is there.
     "gcp:compute/globalAddress:GlobalAddress": {"address": "203.0.113.10"},
+    "gcp:monitoring/uptimeCheckConfig:UptimeCheckConfig": {"uptimeCheckId": "check-{number}"},
     "gcp:sql/databaseInstance:DatabaseInstance": {"privateIpAddress": "10.65.0.3"},
 }
 _TIMES: Final = re.compile(

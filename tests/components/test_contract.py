@@ -15,15 +15,20 @@ import pulumi_gcp as gcp
 import pytest
 
 import components
+from components.access_log import AccessLog, AccessLogArgs
 from components.api_gateway import ApiGateway, ApiGatewayArgs
 from components.audit_logs import AuditLogs, AuditLogsArgs
 from components.budget import Budget, BudgetArgs
 from components.cloud_run import Container, Probes
+from components.column_policy import ColumnPolicy, ColumnPolicyArgs
 from components.database import Database, DatabaseArgs
 from components.dead_letters import DeadLetters, DeadLettersArgs
 from components.enabled_apis import EnabledApis, EnabledApisArgs
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
 from components.event_stream import EventStream, EventStreamArgs
+from components.experiment_tracking import ExperimentTracking, ExperimentTrackingArgs
+from components.feature_group import FeatureGroup, FeatureGroupArgs
+from components.feature_online_store import FeatureOnlineStore, FeatureOnlineStoreArgs
 from components.firewall import Firewall, FirewallArgs
 from components.flex_template import FlexTemplate, FlexTemplateArgs
 from components.github_federation import GithubFederation, GithubFederationArgs
@@ -44,6 +49,7 @@ from components.streaming_job import StreamingJob, StreamingJobArgs
 from components.tracking_server import TrackingServer, TrackingServerArgs
 from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
 from components.web_service import WebService, WebServiceArgs
+from components.workbench import Workbench, WorkbenchArgs
 from components.workload_identity import Grant, WorkloadIdentity, WorkloadIdentityArgs
 
 AGENT = "serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"
@@ -104,6 +110,68 @@ def _runner(opts: pulumi.ResourceOptions) -> PipelineRunner:
 
 
 SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, Path], Any]] = {
+    AccessLog: lambda opts, _: AccessLog(
+        "demo-access-log",
+        args=AccessLogArgs(bucket="p-demo-access-log", location="us-central1", kms_key=KEY),
+        opts=opts,
+    ),
+    ColumnPolicy: lambda opts, _: ColumnPolicy(
+        "demo",
+        args=ColumnPolicyArgs(
+            project="p",
+            location="us-central1",
+            description="Personal",
+            readers=["group:privacy@example.com"],
+        ),
+        opts=opts,
+    ),
+    ExperimentTracking: lambda opts, _: ExperimentTracking(
+        "demo",
+        args=ExperimentTrackingArgs(location="us-central1", kms_key=KEY),
+        opts=opts,
+    ),
+    FeatureGroup: lambda opts, _: FeatureGroup(
+        "demo",
+        args=FeatureGroupArgs(
+            location="us-central1",
+            description="Demo",
+            source="p.curated.features",
+            entity=["id"],
+            features={"height": "How high", "width": "How wide"},
+            store=gcp.vertex.AiFeatureOnlineStore(
+                "store",
+                name="store",
+                region="us-central1",
+                optimized=gcp.vertex.AiFeatureOnlineStoreOptimizedArgs(),
+                opts=pulumi.ResourceOptions(provider=_provider(opts)),
+            ),
+        ),
+        opts=opts,
+    ),
+    FeatureOnlineStore: lambda opts, _: FeatureOnlineStore(
+        "demo",
+        args=FeatureOnlineStoreArgs(location="us-central1", max_nodes=3, kms_key=KEY),
+        opts=opts,
+    ),
+    Workbench: lambda opts, _: Workbench(
+        "demo-workbench",
+        args=WorkbenchArgs(
+            project="p",
+            zone="us-central1-a",
+            account_id="demo-workbench",
+            reads={
+                "curated": gcp.bigquery.Dataset(
+                    "raw",
+                    dataset_id="raw",
+                    opts=pulumi.ResourceOptions(provider=_provider(opts)),
+                )
+            },
+            users=["user:ana@example.com"],
+            subnetwork="projects/p/regions/us-central1/subnetworks/s",
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
     ApiGateway: lambda opts, _: ApiGateway(
         "demo",
         args=ApiGatewayArgs(
@@ -344,10 +412,18 @@ SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, 
                             partition_by="at",
                             cluster_by=("id",),
                             retention_days=10,
+                            personal=("id",),
                         ),
                     ],
-                )
+                ),
+                "curated": Dataset(
+                    name="demo_curated",
+                    description="Curated",
+                    views_of=("raw",),
+                    readers=("group:analysts@example.com",),
+                ),
             },
+            policy_tag="projects/p/locations/us-central1/taxonomies/1/policyTags/2",
             project="p",
             location="us-central1",
             kms_key=KEY,
@@ -418,7 +494,7 @@ def test_token_names_module_and_type(component: type, declare: Any, folder: Path
 def test_children_have_the_component_as_parent(component: Any, declare: Any, folder: Path) -> None:
     declared = declare(lambda opts: SAMPLES[component](opts, folder))
     # Made for the sample and not by the component:
-    given = {"models", "raw", "features", "images", "caller", "t", "labelled"}
+    given = {"models", "raw", "features", "images", "caller", "t", "store", "labelled"}
     parents: dict[str, str] = {}
     for urn in declared.monitor.resources:
         qualified, _, name = urn.split("::", 2)[2].partition("::")

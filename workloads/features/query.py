@@ -40,11 +40,12 @@ class FeatureQuery:
         ours = (features.entity, features.event_time, *request, self.product.label.column)
         return tuple(dict.fromkeys(ours))
 
-    def text(self, *, known_at: datetime | None = None) -> str:
+    def text(self, *, known_at: datetime | None = None, project: str | None = None) -> str:
         """The query, ready to run with the parameters `@start` and `@end`.
 
         Args:
             known_at: hide every source row that happened after this instant.
+            project: that holds the raw tables; the environment's own when not given.
 
         Raises:
             InvalidFeatureQuery: the text names an unknown source, or a raw table directly.
@@ -65,7 +66,7 @@ class FeatureQuery:
                     f"{self.product.features.sql} names {{{match[1]}}}; allowed: "
                     + ", ".join(f"{{{name}}}" for name in sources)
                 )
-            table = f"`{gcp.project()}.{self.product.id}_raw.{match[1]}`"
+            table = f"`{project or gcp.project()}.{self.product.id}_raw.{match[1]}`"
             if known_at is None:
                 return table
             instant = known_at.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")

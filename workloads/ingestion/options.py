@@ -8,7 +8,10 @@ from __future__ import annotations
 import argparse
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+ParameterType = Literal["TEXT", "NUMBER"]
+"""Of the types that Dataflow's API knows, those that the options here need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,8 @@ class Option:
     regex: str
     default: str | None = None
     """What it is when not given; none: it must be given."""
+    kind: ParameterType = "TEXT"
+    """What Google's console offers to fill it in with."""
 
     @property
     def required(self) -> bool:
@@ -56,6 +61,7 @@ STREAMING: Final = (
         help="Length of the event-time windows within which an event is recognised as a duplicate.",
         regex="^[1-9][0-9]{0,4}$",
         default="60",
+        kind="NUMBER",
     ),
     Option(
         name="dedup_shards",
@@ -64,6 +70,7 @@ STREAMING: Final = (
         "workers in parallel; fewer mean less overhead for each.",
         regex="^[1-9][0-9]{0,4}$",
         default="16",
+        kind="NUMBER",
     ),
 )
 BATCH: Final = (
@@ -83,6 +90,7 @@ BATCH: Final = (
         "that follows from it, so an object must not be taken in twice with different lengths.",
         regex="^[1-9][0-9]{0,5}$",
         default="50000",
+        kind="NUMBER",
     ),
 )
 
@@ -109,7 +117,8 @@ def template_metadata(
                 "helpText": one.help,
                 "isOptional": not one.required,
                 "regexes": [one.regex],
-                "paramType": "TEXT",
+                "paramType": one.kind,
+                **({"defaultValue": one.default} if one.default else {}),
             }
             for one in options
         ],

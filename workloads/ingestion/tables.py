@@ -5,7 +5,8 @@ in exactly one of these places, by its `message_id`: the table of its contract, 
 `discarded` (duplicates and events that came too late).
 
 A worker that was killed may leave a row twice in a raw table, and two messages may carry one event
-when a restart fell between them. Readers therefore take `<table>_current`, one row an identity.
+when a restart fell between them. Readers therefore take the view `<table>_current` of the curated
+dataset, one row an identity.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Table:
     partition: str
     """The TIMESTAMP column whose day is the partition."""
     cluster: tuple[str, ...]
+    personal: tuple[str, ...] = ()
+    """Columns that tell of a person, or may."""
 
 
 def _column(name: str, kind: str, description: str, *, required: bool = True) -> Column:
@@ -70,6 +73,7 @@ def raw(contract: type[Contract]) -> Table:
         columns=(*contracts.bigquery_schema(contract), *PROVENANCE),
         partition=contract.EVENT_TIME,
         cluster=(contract.IDENTITY,),
+        personal=contracts.personal(contract),
     )
 
 
@@ -92,6 +96,8 @@ DEAD_LETTERS_TABLE: Final = Table(
     ),
     partition="received_at",
     cluster=("contract", "message_id"),
+    # What came from outside and fits no contract may be anything, a person's data included.
+    personal=("raw", "attributes", "value"),
 )
 DISCARDED_TABLE: Final = Table(
     name=DISCARDED,
@@ -122,6 +128,11 @@ def tables(product: Product) -> tuple[Table, ...]:
 def dataset(product: Product) -> str:
     """The id of the dataset that holds them."""
     return f"{product.id}_raw"
+
+
+def curated_dataset(product: Product) -> str:
+    """The id of the dataset of views, which data teams read."""
+    return f"{product.id}_curated"
 
 
 def current_name(table: str) -> str:

@@ -30,3 +30,10 @@ class TrainingSettings(BaseSettings):
     service_account: Annotated[
         str, Field(description="Identity of the run; empty: the project's default")
     ] = ""
+    cloud_run_execution: Annotated[
+        str,
+        Field(
+            pattern="^([a-z][a-z0-9-]{0,60}[a-z0-9])?$",
+            description="Name of the execution, which Cloud Run sets; the run is named after it",
+        ),
+    ] = ""

@@ -12,6 +12,7 @@ from workloads.product import (
     Gate,
     Label,
     Product,
+    Retraining,
     Serving,
     Source,
     Task,
@@ -57,4 +58,7 @@ PRODUCT = Product(
     ),
     serving=Serving(min_replicas=1, max_replicas=3),
     batch=BatchPrediction(schedule="0 4 * * *", time_zone="America/New_York", tasks=2),
+    # Each month on all that came before: a year of it gained 0.03 of ROC-AUC over a model that was
+    # never trained again, and runs on the last three months alone lost against runs on everything.
+    retraining=Retraining(schedule="0 6 1 * *", time_zone="America/New_York"),
 )
