@@ -1,0 +1,23 @@
+"""The alerts of one product, and those of what products share.
+
+Each has a page of the same name in docs/runbooks/: what it means, how to look, how to mend.
+"""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.alert_policy import AlertPolicy
+from stacks.alerts import ingestion, models, serving
+from stacks.alerts.desk import Desk, Watched
+
+
+def lay(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
+    """Make the alerts of one product."""
+    return [
+        *ingestion.streams(about, desk, opts),
+        *ingestion.jobs(about, desk, opts),
+        *serving.services(about, desk, opts),
+        *serving.endpoint(about, desk, opts),
+        *models.models(about, desk, opts),
+    ]

@@ -1,0 +1,116 @@
+"""What is watched of a product, who is told, and how an alert is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+
+from components.alert_policy import AlertPolicy, AlertPolicyArgs, LogMatch, Query, Threshold
+from components.metric_types import MetricType
+from stacks.settings import Settings
+
+RUNBOOKS: Final = "docs/runbooks"
+MINUTES: Final = 60
+HOUR: Final = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What of a product is watched, by the names that Cloud Monitoring knows it by."""
+
+    project: str
+    product: str
+    owner: str
+    cost_center: str
+    subscriptions: Mapping[str, pulumi.Input[str]]
+    """Of ingestion, by the plural of the contract."""
+    topics: Mapping[str, pulumi.Input[str]]
+    """The same streams' topics."""
+    streaming_job: pulumi.Input[str]
+    batch_jobs: str
+    """What the names of batch ingestion jobs start with."""
+    jobs: Mapping[str, pulumi.Input[str]]
+    """Cloud Run jobs, by what they do."""
+    services: Mapping[str, tuple[pulumi.Input[str], int]]
+    """Cloud Run services by what they do, with the milliseconds that 99 of 100 answers may take."""
+    endpoint: pulumi.Input[str]
+    """The number of the prediction endpoint."""
+    private: bool
+    """Whether it is a private one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Who is told, and how an alert is put together. One for the stack."""
+
+    settings: Settings
+    channels: Sequence[pulumi.Input[str]]
+    drift: MetricType
+    age: MetricType
+    declared: Sequence[pulumi.Resource]
+    """The descriptors of both, without which Google refuses an alert on them."""
+
+    def runbook(self, alert: str) -> str:
+        """Where it says how to mend it."""
+        page = f"{RUNBOOKS}/{alert}.md"
+        github = self.settings.github
+        if github.repository is None:
+            return page
+        return f"https://github.com/{github.repository}/blob/{github.branch}/{page}"
+
+    def labels(self, product: str, owner: str, cost_center: str) -> dict[str, str]:
+        """What the provider puts on everything else."""
+        return {
+            "environment": self.settings.environment.value,
+            "product": product,
+            "owner": owner,
+            "cost-center": cost_center,
+            "managed-by": "pulumi",
+        }
+
+    def policy(
+        self,
+        alert: str,
+        about: Watched | None,
+        conditions: Sequence[Threshold | Query | LogMatch],
+        *,
+        severity: str,
+        summary: str,
+        title: str,
+        part: str = "",
+        opts: pulumi.ResourceOptions,
+        after: Sequence[pulumi.Resource] = (),
+    ) -> AlertPolicy:
+        """Make one alert.
+
+        Args:
+            alert: Its name, and that of its runbook.
+            about: The product; what products share when not given.
+            conditions: See AlertPolicyArgs.
+            severity: See AlertPolicyArgs.
+            summary: See AlertPolicyArgs.
+            title: What is wrong; the product's name goes before it.
+            part: Tells alerts of one name apart: a contract, a service.
+            opts: Carry the provider.
+            after: What has to be there first.
+        """
+        product = about.product if about else "platform"
+        owner = about.owner if about else self.settings.owner
+        cost_center = about.cost_center if about else self.settings.cost_center
+        return AlertPolicy(
+            "-".join(one for one in (product, part, alert) if one),
+            args=AlertPolicyArgs(
+                title=f"{product}: {title}",
+                conditions=conditions,
+                severity=severity,
+                summary=summary,
+                runbook=self.runbook(alert),
+                channels=self.channels,
+                labels=self.labels(product, owner, cost_center),
+                after=after,
+            ),
+            opts=opts,
+        )

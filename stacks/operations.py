@@ -1,0 +1,360 @@
+"""The layer that watches: who is told of what, what is shown, what is kept of the logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pulumi
+
+from components.custom_metric import CustomMetric, CustomMetricArgs
+from components.dashboard import Dashboard
+from components.image import Image, ImageArgs
+from components.log_metric import LogMetric, LogMetricArgs
+from components.log_sink import LogSink, LogSinkArgs
+from components.notification_channels import NotificationChannels, NotificationChannelsArgs
+from components.teams_relay import TeamsRelay, TeamsRelayArgs
+from components.uptime_check import UptimeCheck, UptimeCheckArgs
+from stacks import alerts, dashboards, security
+from stacks.alerts import ingestion as ingestion_alerts
+from stacks.alerts import models as model_alerts
+from stacks.alerts import platform as platform_alerts
+from stacks.alerts import serving as serving_alerts
+from stacks.alerts.desk import Desk, Watched
+from stacks.data import Data
+from stacks.environment import environment, variable
+from stacks.foundation import ROOT, Foundation
+from stacks.ingestion import Ingestion
+from stacks.model import Model
+from workloads import telemetry
+from workloads.notifications.settings import RelaySecrets, RelaySettings
+from workloads.product import Product
+
+ALERTS: Final = "alerts"
+RELAY: Final = "alerts-to-teams"
+STARTER_LATENCY_MS: Final = 30_000
+"""The starter waits for Dataflow to take a job: half of what its push subscription allows it."""
+LOGS: Final = "logs"
+KEPT: Final = " OR ".join(
+    f'resource.type="{one}"'
+    for one in (
+        "dataflow_step",
+        "cloud_run_revision",
+        "cloud_run_job",
+        "aiplatform.googleapis.com/PipelineJob",
+        "aiplatform.googleapis.com/Endpoint",
+        "ml_job",
+    )
+)
+"""What workloads log, wherever they run; steps of a pipeline log as `ml_job`."""
+NOISE: Final = {
+    "debug": "severity=DEBUG",
+    "health-checks": 'resource.type="cloud_run_revision" AND severity<ERROR '
+    'AND httpRequest.requestUrl=~"/(health|healthz|ready)$"',
+    # Dataflow's machines talk about themselves.
+    "dataflow-machines": 'resource.type="dataflow_step" AND severity<WARNING AND '
+    'logName=~"dataflow.googleapis.com%2F(agent|docker|harness-startup|kubelet|resource|shuffler'
+    '|shuffler-startup|system|vm-health|vm-monitor)$"',
+}
+
+
+@dataclass(kw_only=True)
+class Operations:
+    """What watches. Each is None or empty where the stack's settings leave it out."""
+
+    foundation: Foundation
+    channels: NotificationChannels | None
+    relay: TeamsRelay | None
+    sink: LogSink | None
+    desk: Desk | None
+    """Puts alerts and dashboards together."""
+    watched: list[Watched] = field(default_factory=list[Watched])
+    dashboards: dict[str, Dashboard] = field(default_factory=dict[str, Dashboard])
+    """Of what products share."""
+
+
+def lay(foundation: Foundation) -> Operations:
+    """Make what products share: channels, the way to Teams, the sink, the budget.
+
+    Args:
+        foundation: Of this stack.
+    """
+    settings = foundation.settings
+    channels = _channels(foundation) if settings.alerts.enabled else None
+    security.budget(
+        settings,
+        foundation.agents.number,
+        foundation.opts,
+        channels=[]
+        if channels is None
+        else [channels.channels[email].name for email in settings.alerts.emails],
+        topic=None if channels is None else channels.topic.id,
+    )
+    desk = None
+    if settings.alerts.enabled or settings.alerts.dashboards:
+        desk = _desk(foundation, channels)
+    relay = None
+    if channels is not None and desk is not None and settings.alerts.teams_webhook_secret:
+        relay = _relay(foundation, channels, settings.alerts.teams_webhook_secret)
+        platform_alerts.undelivered(relay.push.subscription.name, desk, foundation.opts)
+    return Operations(
+        foundation=foundation,
+        channels=channels,
+        relay=relay,
+        sink=_sink(foundation) if settings.alerts.log_sink else None,
+        desk=desk,
+    )
+
+
+def watch(
+    operations: Operations,
+    product: Product,
+    data: Data,
+    ingestion: Ingestion,
+    model: Model,
+    opts: pulumi.ResourceOptions,
+    *,
+    services: Mapping[str, tuple[pulumi.Input[str], int]] | None = None,
+    api: pulumi.Input[str] | None = None,
+) -> dict[str, Any]:
+    """Make the alerts, metrics and dashboards of one product, and tell its outputs.
+
+    Args:
+        operations: What products share.
+        product: The declaration.
+        data, ingestion, model: What is watched.
+        opts: Carry the product's provider.
+        services: More Cloud Run services by what they do, with the milliseconds that 99 of 100
+            answers may take.
+        api: The host that clients outside reach the prediction API at, if there is one.
+    """
+    settings = operations.foundation.settings
+    desk = operations.desk
+    if desk is None:
+        return {"dashboards": {}}
+    about = Watched(
+        project=settings.project,
+        product=product.name,
+        owner=product.owner,
+        cost_center=product.cost_center,
+        subscriptions={
+            source.contract.PLURAL: data.streams[source.contract.NAME].ingestion.name
+            for source in product.streams
+        },
+        topics={
+            source.contract.PLURAL: data.streams[source.contract.NAME].topic.name
+            for source in product.streams
+        },
+        streaming_job=ingestion.job.job.name,
+        batch_jobs=f"{product.name}-batch-",
+        jobs={
+            "batch-prediction": model.batch.job.name,
+            **({} if model.retraining is None else {"retraining": model.retraining.job.name}),
+        },
+        services={
+            "ingestion-starter": (ingestion.starter.service.name, STARTER_LATENCY_MS),
+            **(services or {}),
+        },
+        endpoint=model.endpoint.number,
+        private=settings.security.private_endpoint,
+    )
+    operations.watched.append(about)
+    _log_metrics(about, opts)
+    if settings.alerts.enabled:
+        alerts.lay(about, desk, opts)
+        if api is not None and settings.alerts.uptime_checks:
+            _uptime(about, desk, api, opts)
+    shown = dashboards.lay(about, desk, opts) if settings.alerts.dashboards else {}
+    return {"dashboards": {what: one.dashboard.id for what, one in shown.items()}}
+
+
+def finish(operations: Operations, database: pulumi.Input[str] | None = None) -> dict[str, Any]:
+    """Make what all products have to be known for, and tell the outputs of what they share.
+
+    Args:
+        operations: With every product watched.
+        database: The name of the Cloud SQL instance, if there is one.
+    """
+    foundation, desk = operations.foundation, operations.desk
+    settings = foundation.settings
+    shown: dict[str, Dashboard] = {}
+    if desk is not None and settings.alerts.dashboards:
+        shown["cost"] = dashboards.cost(operations.watched, desk, foundation.opts)
+    if desk is not None and settings.alerts.enabled and database is not None:
+        platform_alerts.database(
+            pulumi.Output.concat(settings.project, ":", database), desk, foundation.opts
+        )
+    channels, sink = operations.channels, operations.sink
+    return {
+        "alerts_topic": None if channels is None else channels.topic.id,
+        "alerts_inbox": None if channels is None else channels.inbox.id,
+        "logs": None if sink is None else f"{settings.project}.{LOGS}",
+        "dashboards": {what: one.dashboard.id for what, one in shown.items()},
+    }
+
+
+def _channels(foundation: Foundation) -> NotificationChannels:
+    settings = foundation.settings
+    slack = settings.alerts.slack_channel
+    return NotificationChannels(
+        ALERTS,
+        args=NotificationChannelsArgs(
+            project=settings.project,
+            project_number=foundation.agents.number,
+            emails=settings.alerts.emails,
+            slack_channel=slack,
+            slack_token_secret=None if slack is None else settings.alerts.slack_token_secret,
+            kms_key=foundation.key("pubsub"),
+        ),
+        opts=foundation.opts,
+    )
+
+
+def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk:
+    """Declare our own metrics, and put together who is told."""
+    drift, age = (
+        CustomMetric(
+            metric.type.rpartition("/")[2].replace("_", "-"),
+            args=CustomMetricArgs(
+                type=metric.type,
+                title=metric.title,
+                description=metric.description,
+                labels=metric.labels,
+                unit=metric.unit,
+            ),
+            opts=foundation.opts,
+        )
+        for metric in (telemetry.DRIFT_SCORE, telemetry.MODEL_AGE)
+    )
+    return Desk(
+        settings=foundation.settings,
+        channels=[] if channels is None else channels.ids,
+        drift=drift.metric,
+        age=age.metric,
+        declared=[drift.descriptor, age.descriptor],
+    )
+
+
+def _relay(foundation: Foundation, channels: NotificationChannels, secret: str) -> TeamsRelay:
+    settings = foundation.settings
+    image = Image(
+        "notifications",
+        args=ImageArgs(
+            repository=foundation.repository.url,
+            dockerfile=ROOT / "workloads" / "images" / "notifications" / "Dockerfile",
+            context=ROOT,
+        ),
+        opts=foundation.opts,
+    )
+    bucket = f"{settings.project}-{ALERTS}"
+    values: dict[str, pulumi.Input[str]] = {
+        "google_cloud_project": settings.project,
+        "environment": settings.environment.value,
+        "ledger": f"gs://{bucket}",
+    }
+    ledger = variable(RelaySettings, "ledger")
+    return TeamsRelay(
+        RELAY,
+        args=TeamsRelayArgs(
+            project=settings.project,
+            location=settings.location,
+            image=image.ref,
+            images=foundation.repository.repository,
+            topic=channels.topic.id,
+            webhook_secret=secret,
+            webhook_variable=variable(RelaySecrets, "teams_webhook"),
+            environment={
+                name: value
+                for name, value in environment(RelaySettings, values).items()
+                if name != ledger
+            },
+            ledger_variable=ledger,
+            bucket=bucket,
+            account_id=RELAY,
+            pubsub_agent=foundation.agents.members["pubsub"],
+            kms_key=foundation.key("run"),
+            topic_kms_key=foundation.key("pubsub"),
+            bucket_kms_key=foundation.key("storage"),
+            deletion_protection=settings.security.deletion_protection,
+            force_destroy=settings.security.force_destroy,
+            protect=settings.security.protect,
+        ),
+        opts=foundation.opts,
+    )
+
+
+def _sink(foundation: Foundation) -> LogSink:
+    settings = foundation.settings
+    return LogSink(
+        "workload-logs",
+        args=LogSinkArgs(
+            project=settings.project,
+            location=settings.location,
+            dataset=LOGS,
+            description="What workloads logged",
+            filter=KEPT,
+            exclusions=NOISE,
+            retention_days=settings.retention.logs,
+            kms_key=foundation.key("bigquery"),
+            force_destroy=settings.security.force_destroy,
+            protect=settings.security.protect,
+        ),
+        opts=foundation.opts,
+    )
+
+
+def _log_metrics(about: Watched, opts: pulumi.ResourceOptions) -> None:
+    """Count what only logs tell."""
+    name = about.product
+    decided = telemetry.GATE_DECISION
+    for metric, args in {
+        "dead-letters": LogMetricArgs(
+            metric=ingestion_alerts.dead_letters_metric(name),
+            description=f"Messages of {name} that ingestion set aside, by field and source",
+            filter="\n".join(
+                (
+                    'resource.type="dataflow_step"',
+                    f'resource.labels.job_name=~"^{name}-(streaming-ingestion|batch-.*)$"',
+                    f'jsonPayload.message=~"{telemetry.DEAD_LETTER_START}"',
+                )
+            ),
+            labels={
+                "field": 'REGEXP_EXTRACT(jsonPayload.message, "field=([^ ]+)")',
+                "source": 'REGEXP_EXTRACT(jsonPayload.message, "source=([^ ]+)")',
+            },
+        ),
+        "pipeline-failures": LogMetricArgs(
+            metric=f"esteira/{name}/pipeline_failures",
+            description=f"Training runs of {name} that failed",
+            filter=model_alerts.pipeline_failures_filter(about.project, name),
+        ),
+        # Wherever the gate runs, in a job or in a step: every field is searched.
+        "gate-approvals": LogMetricArgs(
+            metric=f"esteira/{name}/gate_approvals",
+            description=f"Challengers of {name} that the gate approved",
+            filter=f'"{decided % (name, True)}"',
+        ),
+        "gate-refusals": LogMetricArgs(
+            metric=f"esteira/{name}/gate_refusals",
+            description=f"Challengers of {name} that the gate refused",
+            filter=f'"{decided % (name, False)}"',
+        ),
+    }.items():
+        LogMetric(f"{name}-{metric}", args=args, opts=opts)
+
+
+def _uptime(
+    about: Watched, desk: Desk, host: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> None:
+    check = UptimeCheck(
+        f"{about.product}-api",
+        args=UptimeCheckArgs(
+            project=about.project,
+            title=f"{about.product}: prediction API",
+            host=host,
+            labels=desk.labels(about.product, about.owner, about.cost_center),
+        ),
+        opts=opts,
+    )
+    serving_alerts.unreachable(about, check.check.uptime_check_id, desk, opts)

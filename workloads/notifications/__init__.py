@@ -1,0 +1,1 @@
+"""Takes alerts from a topic to where people read them."""

@@ -1,0 +1,50 @@
+"""What the relay of alerts is told by its environment."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|localhost)(:\d+)?(/|$)")
+
+
+class RelaySettings(BaseSettings):
+    """Environment of the service that posts alerts to Teams."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    google_cloud_project: Annotated[str, Field(min_length=1, description="Project of the alerts")]
+    environment: Annotated[
+        str, Field(min_length=1, description="What the stack is for: `dev`, `prod`; shown on cards")
+    ]
+    ledger: Annotated[
+        str,
+        Field(
+            pattern="^gs://[^/]+$",
+            description="Bucket that remembers what was delivered, so that it is not told twice",
+        ),
+    ]
+    timeout_seconds: Annotated[
+        float, Field(gt=0, le=60, description="How long Teams may take to answer")
+    ] = 10.0
+    host: Annotated[str, Field(description="Address to listen on")] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on")] = 8080
+
+
+class RelaySecrets(BaseSettings):
+    """What comes from Secret Manager. Whoever has the webhook can write to the channel."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    teams_webhook: Annotated[SecretStr, Field(description="Address of the Teams channel's webhook")]
+
+    @field_validator("teams_webhook")
+    @classmethod
+    def _encrypted(cls, webhook: SecretStr) -> SecretStr:
+        address = webhook.get_secret_value().strip()
+        if not address.startswith("https://") and not _LOOPBACK.match(address):
+            raise ValueError("an https:// address; the secret holds something else")
+        return SecretStr(address)

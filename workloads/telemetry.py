@@ -1,0 +1,53 @@
+"""The names by which workloads are watched: custom metrics they write, and lines they log.
+
+Whoever writes them and the alerts and dashboards that read them share this module; it is cheap to
+import, since the Pulumi program does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+PRODUCT: Final = "product"
+FEATURE: Final = "feature"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomMetric:
+    """A gauge of our own, written for the monitored resource `global`."""
+
+    type: str
+    title: str
+    description: str
+    unit: str
+    """As UCUM writes it."""
+    labels: tuple[tuple[str, str], ...]
+    """Name and description of each."""
+
+
+_PRODUCT: Final = (PRODUCT, "Name of the ML product")
+
+DRIFT_SCORE: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/drift_score",
+    title="Drift score",
+    description="Jensen-Shannon divergence of a feature, or L-infinity of a categorical one, "
+    "between the window last looked at and the data that the serving model has learned from",
+    unit="1",
+    labels=(_PRODUCT, (FEATURE, "Name of the feature")),
+)
+MODEL_AGE: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/model_age_days",
+    title="Age of the serving model",
+    description="Days since the end of the data that the serving model has learned from",
+    unit="d",
+    labels=(_PRODUCT,),
+)
+CUSTOM_METRICS: Final = (DRIFT_SCORE, MODEL_AGE)
+
+DEAD_LETTER: Final = "dead letter: field=%s source=%s"
+"""Logged for each dead letter. Not what the field held: that may be personal."""
+DEAD_LETTER_START: Final = "dead letter: "
+GATE_DECISION: Final = "gate decision: product=%s approved=%s"
+"""Logged for each decision of the gate."""
+GATE_DECISION_START: Final = "gate decision: "
