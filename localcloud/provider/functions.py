@@ -193,6 +193,24 @@ def _secret_version(
     }
 
 
+def _secret_access(
+    lifecycle: Lifecycle, args: Mapping[str, Any], own: Configuration
+) -> dict[str, Any]:
+    """As `_secret_version`, without what is told of the version."""
+    try:
+        found = _secret_version(lifecycle, args, own)
+    except _Missing:
+        if lifecycle.home is not None:
+            raise
+        # An offline preview has no project to read it from, and must not need it.
+        version = str(args.get("version") or "1")
+        name = f"projects/{_project(args, own)}/secrets/{args.get('secret')}/versions/{version}"
+        found = {"id": name, "name": name, "version": version, "secretData": "not read offline"}
+        found |= {"secret": args.get("secret"), "project": _project(args, own)}
+    told = ("id", "name", "secret", "project", "version", "secretData")
+    return {key: found[key] for key in told} | {"isSecretDataBase64": False}
+
+
 _FUNCTIONS: Final[dict[str, _Function]] = {
     "gcp:organizations/getClientConfig:getClientConfig": _client_config,
     "gcp:organizations/getProject:getProject": _get_project,
@@ -219,6 +237,7 @@ _FUNCTIONS: Final[dict[str, _Function]] = {
         "gcp:secretmanager/secret:Secret", "projects/{project}/secrets/{secretId}"
     ),
     "gcp:secretmanager/getSecretVersion:getSecretVersion": _secret_version,
+    "gcp:secretmanager/getSecretVersionAccess:getSecretVersionAccess": _secret_access,
     "gcp:artifactregistry/getRepository:getRepository": _reader(
         "gcp:artifactregistry/repository:Repository",
         "projects/{project}/locations/{location}/repositories/{repositoryId}",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from workloads import telemetry
 from workloads.artifacts import Folder
 from workloads.features.snapshot import thaw
 from workloads.gate.judgement import Judgement, judge
@@ -19,6 +21,9 @@ from workloads.training.evaluation import slices
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+log: Final = logging.getLogger("esteira.gate")
 
 
 class NothingToDecide(Exception):
@@ -153,6 +158,7 @@ def _record(
     )
     folder.write(f"{name}.md", markdown(decision), "text/markdown; charset=utf-8")
     folder.write_json(f"{name}.json", decision)
+    log.info(telemetry.GATE_DECISION, product.name, decision.approved)
     return decision
 
 

@@ -1,6 +1,6 @@
 """What becomes of one message: a row, a dead letter, or an event that came too late.
 
-Pure functions without Beam, shared by the streaming and the batch pipeline and by the replay of
+Functions without Beam, shared by the streaming and the batch pipeline and by the replay of
 dead letters, so that a message is judged alike wherever it comes from.
 
 Attributes of a message that are understood:
@@ -16,15 +16,18 @@ Attributes of a message that are understood:
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from workloads import contracts
+from workloads import contracts, telemetry
 from workloads.contracts import Contract, ContractViolation
 from workloads.product import Source
+
+log: Final = logging.getLogger("esteira.ingestion")
 
 EVENT_TIMESTAMP: Final = "event_timestamp"
 IDEMPOTENCY_KEY: Final = "idempotency_key"
@@ -171,7 +174,11 @@ def refused(
     contract: str | None = None,
     version: int | None = None,
 ) -> Row:
-    """The record of something that could not be stored, or not even be held to a contract."""
+    """The record of something that could not be stored, or not even be held to a contract.
+
+    It is also logged, for alerts and dashboards to count.
+    """
+    log.info(telemetry.DEAD_LETTER, field, PUBSUB if source == PUBSUB else "file")
     if len(raw) > _RAW_LIMIT:
         reason += f"; of its {len(raw)} bytes the first {_RAW_LIMIT} are kept"
     return {
