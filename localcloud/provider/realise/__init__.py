@@ -62,6 +62,7 @@ _REALISERS: Final = {
     "gcp:storage/bucketIAMMember:BucketIAMMember": "iam:BucketMember",
     "gcp:bigquery/dataset:Dataset": "bigquery_dataset:Dataset",
     "gcp:bigquery/table:Table": "bigquery_table:Table",
+    "gcp:bigquery/datasetAccess:DatasetAccess": "bigquery_access:DatasetAccess",
     "gcp:bigquery/routine:Routine": "bigquery_routine:Routine",
     "gcp:bigquery/datasetIamMember:DatasetIamMember": "iam:DatasetMember",
     "gcp:vertex/aiEndpoint:AiEndpoint": "vertex_endpoint:AiEndpoint",

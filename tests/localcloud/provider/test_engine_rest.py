@@ -198,6 +198,9 @@ SCHEMA = [
 ]
 
 
+TAG = "projects/p/locations/us-central1/taxonomies/1/policyTags/2"
+
+
 def warehouse(schema: list[dict[str, str]], description: str = "orders") -> None:
     dataset = bigquery.Dataset(
         "raw",
@@ -211,7 +214,9 @@ def warehouse(schema: list[dict[str, str]], description: str = "orders") -> None
         "orders",
         dataset_id=dataset.dataset_id,
         table_id="orders",
-        schema=json.dumps(schema),
+        schema=json.dumps(
+            [{**schema[0], "policyTags": {"names": [TAG]}}, *schema[1:]],
+        ),
         time_partitioning={"type": "DAY", "field": "at", "expiration_ms": 86_400_000_000},
         clusterings=["id"],
         deletion_protection=False,
@@ -242,6 +247,21 @@ def warehouse(schema: list[dict[str, str]], description: str = "orders") -> None
         role="roles/bigquery.dataViewer",
         member="serviceAccount:train@p.iam.gserviceaccount.com",
     )
+    curated = bigquery.Dataset("curated", dataset_id="curated", location="US")
+    bigquery.DatasetAccess(
+        "analysts",
+        dataset_id=curated.dataset_id,
+        role="READER",
+        group_by_email="analysts@example.com",
+    )
+    bigquery.DatasetAccess(
+        "views",
+        dataset_id=dataset.dataset_id,
+        authorized_dataset={
+            "dataset": {"project_id": table.project, "dataset_id": curated.dataset_id},
+            "target_types": ["VIEWS"],
+        },
+    )
 
 
 def test_datasets_tables_views_and_routines(
@@ -255,6 +275,11 @@ def test_datasets_tables_views_and_routines(
     assert held["schema"]["fields"][0]["mode"] == "REQUIRED"
     access = clients.bigquery.get(dataset)["access"]
     assert {"role": "READER", "userByEmail": "train@p.iam.gserviceaccount.com"} in access
+    [authorised] = [one["dataset"] for one in access if "dataset" in one]
+    assert authorised["dataset"]["datasetId"] == "curated"
+    assert authorised["targetTypes"] == ["VIEWS"]
+    readers = clients.bigquery.get(dataset.replace("raw", "curated"))["access"]
+    assert {"role": "READER", "groupByEmail": "analysts@example.com"} in readers
 
     assert changes(deploy.up(lambda: warehouse(SCHEMA))) == {}
     assert set(deploy.refresh()) == {"same"}
