@@ -16,11 +16,14 @@ import pytest
 
 import components
 from components.access_log import AccessLog, AccessLogArgs
+from components.alert_policy import AlertPolicy, AlertPolicyArgs, Threshold
 from components.api_gateway import ApiGateway, ApiGatewayArgs
 from components.audit_logs import AuditLogs, AuditLogsArgs
 from components.budget import Budget, BudgetArgs
 from components.cloud_run import Container, Probes
 from components.column_policy import ColumnPolicy, ColumnPolicyArgs
+from components.custom_metric import CustomMetric, CustomMetricArgs
+from components.dashboard import Chart, Dashboard, DashboardArgs, Line, Logs, Note, Promql
 from components.database import Database, DatabaseArgs
 from components.dead_letters import DeadLetters, DeadLettersArgs
 from components.enabled_apis import EnabledApis, EnabledApisArgs
@@ -37,16 +40,23 @@ from components.image import Image, ImageArgs
 from components.image_repository import ImageRepository, ImageRepositoryArgs
 from components.landing_zone import LandingZone, LandingZoneArgs
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
+from components.log_metric import LogMetric, LogMetricArgs
+from components.log_sink import LogSink, LogSinkArgs
+from components.metric_types import BACKLOG
+from components.notification_channels import NotificationChannels, NotificationChannelsArgs
 from components.pipeline_runner import PipelineRunner, PipelineRunnerArgs
 from components.prediction_endpoint import PredictionEndpoint, PredictionEndpointArgs
 from components.private_connect import PrivateConnect, PrivateConnectArgs
 from components.private_network import PrivateNetwork, PrivateNetworkArgs
 from components.push_service import PushService, PushServiceArgs
 from components.scheduled_job import ScheduledJob, ScheduledJobArgs
+from components.series import Series
 from components.service_agents import ServiceAgents, ServiceAgentsArgs
 from components.service_perimeter import ServicePerimeter, ServicePerimeterArgs
 from components.streaming_job import StreamingJob, StreamingJobArgs
+from components.teams_relay import TeamsRelay, TeamsRelayArgs
 from components.tracking_server import TrackingServer, TrackingServerArgs
+from components.uptime_check import UptimeCheck, UptimeCheckArgs
 from components.warehouse import Dataset, Table, Warehouse, WarehouseArgs
 from components.web_service import WebService, WebServiceArgs
 from components.workbench import Workbench, WorkbenchArgs
@@ -66,6 +76,10 @@ METADATA = {
         {"name": "product", "label": "Product", "helpText": "Which", "regexes": ["^[a-z]+$"]}
     ],
 }
+
+WAITING = Series(
+    metric=BACKLOG, aligner="ALIGN_MEAN", where={"resource.labels.subscription_id": "demo"}
+)
 
 
 def _template(opts: pulumi.ResourceOptions) -> FlexTemplate:
@@ -271,6 +285,109 @@ SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, 
         "demo",
         args=ServicePerimeterArgs(
             access_policy="1", project_number="1", members=["user:ana@example.com"]
+        ),
+        opts=opts,
+    ),
+    AlertPolicy: lambda opts, _: AlertPolicy(
+        "demo-backlog",
+        args=AlertPolicyArgs(
+            title="demo: messages pile up",
+            conditions=[Threshold(title="many wait", series=WAITING, above=100, for_seconds=60)],
+            severity="WARNING",
+            summary="Too slow.",
+            runbook="https://github.com/o/r/blob/main/docs/runbooks/stream-backlog.md",
+            channels=["projects/p/notificationChannels/1"],
+            labels={"product": "demo"},
+            remind_seconds=3600,
+        ),
+        opts=opts,
+    ),
+    CustomMetric: lambda opts, _: CustomMetric(
+        "score",
+        args=CustomMetricArgs(
+            type="custom.googleapis.com/demo/score",
+            title="Score",
+            description="How much",
+            labels=[("product", "Which")],
+        ),
+        opts=opts,
+    ),
+    Dashboard: lambda opts, _: Dashboard(
+        "demo-stream",
+        args=DashboardArgs(
+            title="demo: stream",
+            panels=[
+                Note(content="**demo**"),
+                Chart(title="Waiting", unit="messages", lines=[Line(series=WAITING, legend="a")]),
+                Promql(title="Set aside", query="sum(up)", unit="messages"),
+                Logs(title="Warnings", filter="severity>=WARNING"),
+            ],
+        ),
+        opts=opts,
+    ),
+    LogMetric: lambda opts, _: LogMetric(
+        "demo-failures",
+        args=LogMetricArgs(
+            metric="esteira/demo/failures",
+            description="Failures",
+            filter="severity>=ERROR",
+            labels={"job": "EXTRACT(resource.labels.job_name)"},
+        ),
+        opts=opts,
+    ),
+    LogSink: lambda opts, _: LogSink(
+        "demo-logs",
+        args=LogSinkArgs(
+            project="p",
+            location="us-central1",
+            dataset="logs",
+            description="Logs",
+            filter='resource.type="cloud_run_job"',
+            exclusions={"debug": "severity=DEBUG"},
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    NotificationChannels: lambda opts, _: NotificationChannels(
+        "alerts",
+        args=NotificationChannelsArgs(
+            project="p",
+            project_number="123456789012",
+            emails=["a@example.com"],
+            slack_channel="alerts",
+            slack_token_secret="slack-token",
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    TeamsRelay: lambda opts, _: TeamsRelay(
+        "alerts-to-teams",
+        args=TeamsRelayArgs(
+            project="p",
+            location="us-central1",
+            image=IMAGE,
+            images=gcp.artifactregistry.Repository(
+                "images",
+                repository_id="images",
+                format="DOCKER",
+                opts=pulumi.ResourceOptions(provider=_provider(opts)),
+            ),
+            topic="projects/p/topics/alerts",
+            webhook_secret="teams-webhook",
+            webhook_variable="TEAMS_WEBHOOK",
+            environment={"ENVIRONMENT": "test"},
+            ledger_variable="LEDGER",
+            bucket="p-alerts",
+            account_id="alerts-to-teams",
+            pubsub_agent=AGENT,
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    UptimeCheck: lambda opts, _: UptimeCheck(
+        "demo-api",
+        args=UptimeCheckArgs(
+            project="p", title="demo", host="api.example.com", labels={"product": "demo"}
         ),
         opts=opts,
     ),
