@@ -10,13 +10,16 @@ Clients are imported when first asked for: a container carries only those that i
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, bigquery_storage, pubsub_v1, storage
+
+_SQL_LOCK: Final = threading.Lock()
 
 
 class NoProject(RuntimeError):
@@ -234,6 +237,36 @@ def scheduler() -> Any:
 def dataflow() -> Any:
     """The Dataflow API, v1b3."""
     return _discovered("dataflow", "v1b3", os.environ.get("DATAFLOW_API_ENDPOINT"))
+
+
+def sql_emulator() -> tuple[str, int] | None:
+    """Host and port of the PostgreSQL that stands in for Cloud SQL, if one does."""
+    address = os.environ.get("CLOUD_SQL_EMULATOR_HOST")
+    if not address:
+        return None
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def sql_token() -> str:
+    """An access token that Cloud SQL takes for a password; valid for minutes, at most an hour."""
+    from google.auth.transport.requests import Request
+
+    credentials = _sql_credentials()
+    with _SQL_LOCK:
+        if not credentials.valid:
+            credentials.refresh(Request())
+        return str(credentials.token)
+
+
+@cache
+def _sql_credentials() -> Any:
+    import google.auth
+
+    # Good for logging in to a database and for nothing else.
+    scope = "https://www.googleapis.com/auth/sqlservice.login"
+    credentials, _ = google.auth.default(scopes=[scope])
+    return credentials
 
 
 def _discovered(name: str, version: str, endpoint: str | None) -> Any:

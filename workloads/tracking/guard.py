@@ -1,0 +1,120 @@
+"""The part of MLflow that is let through: runs, metrics, files, models and their pages.
+
+MLflow's server has grown to run code of its users (scorers, prompt optimisation, jobs, an assistant
+with a shell), to call other servers in their name (webhooks, gateways) and to read from wherever a
+run says that its files are. This platform needs none of it, so what is not listed here is answered
+with 404, also when a later version adds to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+type Scope = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+type App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_TRACKING: Final = (
+    "artifacts|experiments|logged-models|metrics|model-versions|registered-models|runs|traces"
+)
+_ALLOWED: Final = re.compile(
+    r"/|/health|/version|/static-files/.+|/graphql"
+    r"|/get-artifact|/model-versions/get-artifact"
+    rf"|/(ajax-)?api/2\.0/mlflow/({_TRACKING})(/.*)?"
+    r"|/(ajax-)?api/2\.0/mlflow-artifacts/(artifacts|mpu)(/.*)?"
+    r"|/(ajax-)?api/3\.0/mlflow/(datasets|logged-models|traces|server-info)(/.*)?"
+    r"|/ajax-api/2\.0/mlflow/upload-artifact"
+)
+_REFUSED: Final = re.compile(r".*/runs/create-promptlab-run")
+_LOCATED: Final = re.compile(r"/(ajax-)?api/2\.0/mlflow/(experiments|model-versions)/create")
+_LOCATIONS: Final = ("artifact_location", "artifactLocation", "source")
+_OURS: Final = re.compile(r"(mlflow-artifacts|runs|models):/.*")
+MAX_BODY: Final = 1 << 20
+"""Bytes of a request that names a location; it holds a few short texts."""
+
+
+class Guard:
+    """Answers what is not needed with 404, and hands everything else on."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection, as ASGI has it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = str(scope["path"])
+        # Dots and double slashes could read differently further in.
+        plain = "//" not in path and ".." not in path.split("/")
+        if not plain or not _ALLOWED.fullmatch(path) or _REFUSED.fullmatch(path):
+            await _refuse(send, 404, "ENDPOINT_NOT_FOUND", f"{path} is not offered here")
+            return
+        if not _LOCATED.fullmatch(path):
+            await self._app(scope, receive, send)
+            return
+        body = await _whole(receive)
+        fault = _foreign(body)
+        if fault is not None:
+            await _refuse(send, 400, "INVALID_PARAMETER_VALUE", fault)
+            return
+        await self._app(scope, _again(body, receive), send)
+
+
+def _foreign(body: bytes | None) -> str | None:
+    """Why the server would have to read from a place that is not its own; none if it would not."""
+    if body is None:
+        return f"the request is larger than {MAX_BODY} bytes"
+    try:
+        document = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return "the request is no JSON object"
+    if not isinstance(document, dict):
+        return "the request is no JSON object"
+    for name in _LOCATIONS:
+        place = document.get(name)
+        if place and not (isinstance(place, str) and _OURS.fullmatch(place)):
+            return (
+                f"{name} is {place!r}; allowed: nothing, or a place that the server keeps itself "
+                "(`mlflow-artifacts:/...`, `runs:/...`, `models:/...`)"
+            )
+    return None
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _again(body: bytes | None, receive: Receive) -> Receive:
+    """The body once more, then what the connection has to say."""
+    left: list[MutableMapping[str, Any]] = [
+        {"type": "http.request", "body": body or b"", "more_body": False}
+    ]
+
+    async def replay() -> MutableMapping[str, Any]:
+        return left.pop() if left else await receive()
+
+    return replay
+
+
+async def _refuse(send: Send, status: int, code: str, message: str) -> None:
+    body = json.dumps({"error_code": code, "message": message}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
