@@ -225,10 +225,19 @@ def demo(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Say what was found on this machine, what is missing, and how to mend it."""
+def doctor(
+    stack: Annotated[
+        str | None,
+        typer.Argument(metavar="[STACK]", help="dev or prod: its project; none: this machine"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what was found on this machine or in a project, what is missing, and how to mend it."""
     from esteira.doctor import examine
 
+    if stack not in (None, "local"):
+        project_commands.doctor(stack, as_json)
+        return
     findings = examine()
     if as_json:
         print_json([finding.as_dict() for finding in findings])

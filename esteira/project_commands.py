@@ -13,7 +13,6 @@ _MARKS = {
     "unchanged": "[green]✓[/]",
     "changed": "[green]✓[/]",
     "planned": "[cyan]·[/]",
-    "later": "[yellow]…[/]",
     "refused": "[red]✗[/]",
     "ok": "[green]✓[/]",
     "warning": "[yellow]![/]",
@@ -84,13 +83,38 @@ def bootstrap(
         print_json(result.as_dict())
     elif not result.refused:
         _next(result.names.backend, result.names.account, stack, dry_run)
-        if not deployers and not settings.github.repository:
+        if settings.github.repository:
             console.print(
-                "[yellow]nobody may act as that account yet[/]: give --deployer, or set "
-                "esteira:github.repository",
+                f"The first `up` lets GitHub in: {settings.github.repository}, branch "
+                f"{settings.github.branch}.",
                 highlight=False,
             )
+        if not deployers:
+            console.print(
+                "[yellow]nobody may act as that account yet[/]: give --deployer", highlight=False
+            )
     if result.refused:
+        raise typer.Exit(1)
+
+
+def doctor(stack: str, as_json: bool) -> None:
+    """Look a stack's project over. Exits 1 if something would stop `up`."""
+    import esteira.paths
+    from esteira.project.examination import examine
+    from esteira.project.finding import Status
+
+    with console.status(f"looking at the project of {stack}"):
+        findings = examine(stack, esteira.paths.ROOT)
+    if as_json:
+        print_json([finding.as_dict() for finding in findings])
+    else:
+        for one in findings:
+            mark = _MARKS[one.status.value]
+            console.print(f"{mark} [bold]{one.subject}[/]: {escape(one.found)}", highlight=False)
+            if one.means:
+                console.print(f"  {escape(one.means)}", highlight=False)
+            _mend([*one.mend], one.who)
+    if any(one.status is Status.FAILURE for one in findings):
         raise typer.Exit(1)
 
 

@@ -18,13 +18,10 @@ from esteira.project.names import Names
 from esteira.project.refusals import Refused
 from esteira.project.stack_file import SecretsProvider
 from esteira.project.state_bucket import StateBucket
-from esteira.project.step import Later, Outcome, Report, Step, converge
+from esteira.project.step import Outcome, Report, Step, converge
 from stacks.settings import Settings
 
-POOL: Final = "github"
-"""The workload identity pool that the program makes for GitHub."""
 IMPERSONATE: Final = "roles/iam.serviceAccountTokenCreator"
-FEDERATE: Final = "roles/iam.workloadIdentityUser"
 STATE: Final = "roles/storage.objectUser"
 CIPHER: Final = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 _PUBLIC: Final = ("allUsers", "allAuthenticatedUsers")
@@ -134,14 +131,12 @@ class Bootstrap:
         yield self._project_roles()
         if self.deployers:
             yield self._impersonation()
-        if self.settings.github.repository:
-            yield self._federation(self.settings.github.repository)
         yield Ring(google=google, name=names.ring)
         yield Key(google=google, name=names.secrets_key, subject="Key of Pulumi's secrets")
         yield self._key_access(
             "Who uses that key",
             names.secrets_key,
-            lambda: [Binding(role=CIPHER, member=names.deployer)],
+            lambda: [Binding(role=CIPHER, member=names.member)],
         )
         encrypted = self.settings.security.customer_managed_keys
         if encrypted:
@@ -168,62 +163,26 @@ class Bootstrap:
         resource = f"projects/{self.names.project}"
         return Granted(
             subject="Roles of the deploying account",
-            wanted=lambda: deployer.bindings(self.names.deployer),
+            wanted=lambda: deployer.bindings(self.names.member),
             get=lambda: projects.getIamPolicy(
                 resource=resource, body={"options": {"requestedPolicyVersion": 3}}
             ),
             set_=lambda policy: projects.setIamPolicy(resource=resource, body={"policy": policy}),
             warn=lambda policy: [
                 one.replace("PROJECT", self.names.project)
-                for one in deployer.excessive(policy, self.names.deployer)
+                for one in deployer.excessive(policy, self.names.member)
             ],
         )
 
     def _impersonation(self) -> Granted:
-        return self._account_policy(
-            "Who may act as that account",
-            lambda: [Binding(role=IMPERSONATE, member=member) for member in self.deployers],
-        )
-
-    def _federation(self, repository: str) -> Granted:
-        def member() -> Binding:
-            pool = (
-                f"//iam.googleapis.com/projects/{self._active.number}/locations/global/"
-                f"workloadIdentityPools/{POOL}"
-            )
-            return Binding(
-                role=FEDERATE, member=f"principalSet:{pool}/attribute.repository/{repository}"
-            )
-
-        return self._account_policy(
-            f"GitHub, {repository}", lambda: [member()], before=self._find_pool
-        )
-
-    def _find_pool(self, calls: Calls) -> None:
-        pools = self._google.api("iam", "v1").projects().locations().workloadIdentityPools()
-        name = f"projects/{self.names.project}/locations/global/workloadIdentityPools/{POOL}"
-        found = calls.read(pools.get(name=name))
-        if found is None or found.get("state") == "DELETED":
-            # IAM takes no member of a pool that does not exist.
-            raise Later(
-                f"the pool {POOL} is made by the first `up`; run `esteira bootstrap {self.stack}` "
-                "again after it, and GitHub may deploy"
-            )
-
-    def _account_policy(
-        self,
-        subject: str,
-        wanted: Callable[[], Sequence[Binding]],
-        before: Callable[[Calls], None] = lambda _: None,
-    ) -> Granted:
+        """People only: GitHub is let in by the program, which also limits it to one branch."""
         accounts = self._google.api("iam", "v1").projects().serviceAccounts()
         resource = self.names.account_name
         return Granted(
-            subject=subject,
-            wanted=wanted,
+            subject="Who may act as that account",
+            wanted=lambda: [Binding(role=IMPERSONATE, member=one) for one in self.deployers],
             get=lambda: accounts.getIamPolicy(resource=resource, options_requestedPolicyVersion=3),
             set_=lambda policy: accounts.setIamPolicy(resource=resource, body={"policy": policy}),
-            before=before,
         )
 
     def _key_access(
@@ -255,7 +214,7 @@ class Bootstrap:
         bucket = self.names.bucket
         return Granted(
             subject="Who uses that bucket",
-            wanted=lambda: [Binding(role=STATE, member=self.names.deployer)],
+            wanted=lambda: [Binding(role=STATE, member=self.names.member)],
             get=lambda: buckets.getIamPolicy(bucket=bucket, optionsRequestedPolicyVersion=3),
             set_=lambda policy: buckets.setIamPolicy(bucket=bucket, body=policy),
             warn=_public,

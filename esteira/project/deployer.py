@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from components import service_agents
 from components.workload_identity import PROJECT_ROLES
 from esteira.project.grants import Binding
 
 IAM_ADMIN: Final = "roles/resourcemanager.projectIamAdmin"
-CONDITION_TITLE: Final = "Only the roles of workloads"
+CONDITION_TITLE: Final = "Only roles of workloads and agents"
 _ROLES_IN_LIST: Final = 10
 """The most values that `hasOnly` takes; longer lists are split."""
 FORBIDDEN: Final = ("roles/owner", "roles/editor", "roles/iam.securityAdmin")
@@ -148,8 +149,8 @@ NEEDS: Final[Mapping[str, Need]] = {
     ),
     "projects/iam": _need(
         IAM_ADMIN,
-        "the few roles of workloads that Google offers only on a project; a condition lets it "
-        "grant no others",
+        "the few roles that workloads and service agents can have only on a project; a condition "
+        "lets it grant no others",
         "resourcemanager.projects.getIamPolicy",
         "resourcemanager.projects.setIamPolicy",
     ),
@@ -267,11 +268,11 @@ def _condition(role: str) -> Mapping[str, str] | None:
     """
     if role != IAM_ADMIN:
         return None
-    roles = sorted(PROJECT_ROLES)
+    roles = sorted({*PROJECT_ROLES, *service_agents.ROLES.values()})
     groups = [roles[at : at + _ROLES_IN_LIST] for at in range(0, len(roles), _ROLES_IN_LIST)]
     return {
         "title": CONDITION_TITLE,
-        "description": "Grants and revokes only what Esteira's workloads need on the project.",
+        "description": "What Esteira's workloads and Google's service agents need on the project.",
         "expression": " || ".join(_has_only(group) for group in groups),
     }
 

@@ -30,7 +30,7 @@ class Granted:
     Args:
         get: makes the request that reads the resource's policy.
         set_: makes the request that replaces it with a policy.
-        before: called first; may raise `Later`.
+        before: called first, to find out what `wanted` needs.
         warn: what a person should know about a policy.
     """
 

@@ -7,9 +7,6 @@ from typing import Final
 
 from stacks.names import DEPLOYER, deployer
 
-from stacks.names import DEPLOYER, deployer
-
-ACCOUNT: Final = DEPLOYER
 ACCOUNT: Final = DEPLOYER
 RING: Final = "esteira-bootstrap"
 """Not the ring of the program, `esteira`: that one belongs to the stack."""

@@ -25,8 +25,6 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     PLANNED = "planned"
     """A dry run: it would be changed."""
-    LATER = "later"
-    """It cannot be done yet, and is not needed yet."""
     REFUSED = "refused"
 
 
@@ -94,10 +92,6 @@ class Report:
         return {key: value for key, value in every.items() if value}
 
 
-class Later(Exception):
-    """Raised by `look`: the step cannot be taken yet, and why."""
-
-
 def converge(step: Step, calls: Calls) -> Report:
     """Take a step until nothing differs.
 
@@ -110,12 +104,7 @@ def converge(step: Step, calls: Calls) -> Report:
     for wait in _WAITS:
         if wait:
             calls.sleep(wait)
-        try:
-            found = step.look(calls)
-        except Later as why:
-            report.outcome = Outcome.LATER
-            report.notes.append(str(why))
-            return report
+        found = step.look(calls)
         wanted = step.changes(found)
         if not wanted:
             report.notes += step.notes(found)

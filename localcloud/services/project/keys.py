@@ -42,6 +42,7 @@ class Keys:
             f"{_KEYS}.patch": self._patch,
             f"{_KEYS}.getIamPolicy": self._get_policy,
             f"{_KEYS}.setIamPolicy": self._set_policy,
+            f"{_KEYS}.testIamPermissions": self._test,
             f"{_KEYS}.cryptoKeyVersions.destroy": self._destroy,
         }
 
@@ -118,6 +119,14 @@ class Keys:
         self._allow(name, "cryptoKeys.setIamPolicy")
         self._existing(f"key:{name}")
         return self._policies.set(name.split("/")[1], name, request.body)
+
+    async def _test(self, request: Request) -> dict[str, Any]:
+        name = request.path["resource"]
+        self._allow(name, "")
+        self._existing(f"key:{name}")
+        denied = self._guard.denied(name.split("/")[1])
+        held = [one for one in request.body.get("permissions", []) if one not in denied]
+        return {"permissions": held} if held else {}
 
     def _allow(self, name: str, verb: str) -> None:
         self._guard.allow(name.split("/")[1], "cloudkms", f"cloudkms.{verb}", name)

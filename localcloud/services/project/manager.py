@@ -15,6 +15,7 @@ from localcloud.services.storage.buckets import project_number
 _API: Final = "cloudresourcemanager"
 _MOST: Final = 100
 """Permissions that one request can test."""
+_NOT_OF_PROJECTS: Final = ("accesscontextmanager.", "billing.", "resourcemanager.organizations.")
 
 
 class Manager:
@@ -64,6 +65,9 @@ class Manager:
         asked = request.body.get("permissions", [])
         if len(asked) > _MOST:
             raise InvalidArgument(f"permissions: at most {_MOST} can be tested, not {len(asked)}.")
+        for one in asked:
+            if one.startswith(_NOT_OF_PROJECTS):
+                raise InvalidArgument(f"Permission {one} is not valid for this resource.")
         denied = self._guard.denied(project)
         held = [one for one in asked if one not in denied]
         return {"permissions": held} if held else {}
