@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,54 +12,13 @@ from typing import Any, Final, Literal
 from localcloud.provider.check import dotted
 from localcloud.provider.configuration import Configuration
 from localcloud.provider.identity import identity
+from localcloud.provider.immutable import FORCES_NEW
 from localcloud.provider.plan import attributed, planned, whereabouts
 from localcloud.provider.schema import Property, Resource, Shape, properties
 from localcloud.provider.values import UNKNOWN, Asset, Path
 
 type Change = Literal["add", "delete", "update"]
 
-# Properties that terraform-provider-google marks ForceNew and whose docstrings do not say so.
-# Source of each: the resource's schema in hashicorp/terraform-provider-google 6.x/7.x.
-FORCES_NEW: Final[dict[str, frozenset[str]]] = {
-    "gcp:pubsub/subscription:Subscription": frozenset({"topic", "filter", "enableMessageOrdering"}),
-    "gcp:pubsub/schema:Schema": frozenset({"type"}),
-    "gcp:storage/bucket:Bucket": frozenset(
-        {
-            "location",
-            "project",
-            "enableObjectRetention",
-            "hierarchicalNamespace",
-            "customPlacementConfig",
-        }
-    ),
-    "gcp:storage/notification:Notification": frozenset(
-        {"bucket", "payloadFormat", "topic", "customAttributes", "eventTypes", "objectNamePrefix"}
-    ),
-    "gcp:bigquery/dataset:Dataset": frozenset({"location"}),
-    "gcp:bigquery/table:Table": frozenset(
-        {"timePartitioning.type", "timePartitioning.field", "rangePartitioning"}
-    ),
-    "gcp:serviceaccount/account:Account": frozenset({"accountId", "project"}),
-    "gcp:vertex/aiEndpoint:AiEndpoint": frozenset(
-        {
-            "location",
-            "network",
-            "encryptionSpec",
-            "predictRequestResponseLoggingConfig",
-            "dedicatedEndpointEnabled",
-            "privateServiceConnectConfig",
-        }
-    ),
-    "gcp:artifactregistry/repository:Repository": frozenset({"format", "kmsKeyName", "mode"}),
-    "gcp:secretmanager/secret:Secret": frozenset({"replication"}),
-    "gcp:secretmanager/secretVersion:SecretVersion": frozenset({"secret", "secretData"}),
-    "gcp:dataflow/flexTemplateJob:FlexTemplateJob": frozenset(
-        {"name", "region", "project", "numWorkers", "maxWorkers", "enableStreamingEngine"}
-    ),
-    "gcp:sql/databaseInstance:DatabaseInstance": frozenset({"region", "encryptionKeyName"}),
-    "gcp:compute/network:Network": frozenset({"autoCreateSubnetworks", "description"}),
-    "gcp:compute/subnetwork:Subnetwork": frozenset({"network"}),
-}
 # Docstrings that speak of replacement although pulumi-gcp updates in place.
 _IN_PLACE: Final[dict[str, frozenset[str]]] = {}
 _KUBERNETES: Final = frozenset({"apiVersion", "kind", "metadata.name", "metadata.namespace"})
@@ -332,8 +292,18 @@ def _sql_type(column: Mapping[str, Any]) -> str:
     return same_types.get(kind, kind)
 
 
+def _narrowed(before: Any, after: Any) -> bool:
+    """Whether a subnetwork's range loses addresses; it can only be widened in place."""
+    try:
+        old, new = (ipaddress.IPv4Network(str(one), strict=False) for one in (before, after))
+    except ValueError:
+        return True
+    return not old.subnet_of(new)
+
+
 _SPECIAL: Final[dict[tuple[str, str], Callable[[Any, Any], bool]]] = {
     ("gcp:bigquery/table:Table", "schema"): _schema_replaced,
+    ("gcp:compute/subnetwork:Subnetwork", "ipCidrRange"): _narrowed,
 }
 
 

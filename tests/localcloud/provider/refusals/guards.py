@@ -141,7 +141,9 @@ GUARDS: Final[Table] = {
     "gcp:kms/cryptoKey:CryptoKey": (
         {"name": "data", "keyRing": "projects/p/locations/us-central1/keyRings/ml",
          "purpose": "ENCRYPT_DECRYPT", "rotationPeriod": "7776000s",
-         "destroyScheduledDuration": "2592000s"},
+         "destroyScheduledDuration": "2592000s",
+         "versionTemplate": {"algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION",
+                             "protectionLevel": "SOFTWARE"}},
         [
             ("keyRing", "ml", "keyRings/RING"),
             ("rotationPeriod", "3600s", "from 86400s"),
