@@ -14,7 +14,7 @@ from components.child_opts import child_opts
 from components.flex_template import FlexTemplate
 
 AT_LEAST_ONCE: Final = "streaming_mode_at_least_once"
-"""Dataflow's service option, by its document on streaming modes."""
+"""How a template is told, by Google's document "Set the pipeline streaming mode"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +94,7 @@ class StreamingJob(pulumi.ComponentResource):
             max_workers=args.max_workers,
             autoscaling_algorithm="THROUGHPUT_BASED",
             enable_streaming_engine=True,
-            additional_pipeline_options=[f"dataflowServiceOptions={AT_LEAST_ONCE}"]
-            if args.at_least_once
-            else None,
+            additional_experiments=[AT_LEAST_ONCE] if args.at_least_once else None,
             ip_configuration="WORKER_IP_PRIVATE",
             subnetwork=args.subnetwork,
             kms_key_name=args.kms_key,

@@ -94,6 +94,7 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
             "customerManagedKeys": True,
             "privateEndpoint": True,
             "auditLogs": True,
+            "scanImages": True,
         },
         "network": {"private": True, "privateConnect": True},
         "apis": {"propagationSeconds": 60},

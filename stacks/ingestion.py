@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.column_policy import READER
 from components.flex_template import FlexTemplate, FlexTemplateArgs
 from components.landing_zone import TEMPORARY
 from components.push_service import PushService, PushServiceArgs
@@ -114,6 +115,7 @@ def lay(
             staging=pulumi.Output.concat(work.url, "/staging/"),
             machine_type=settings.streaming.machine_type,
             max_workers=settings.streaming.max_workers,
+            at_least_once=settings.streaming.at_least_once,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.key("dataflow"),
             reads=[stream.ingestion for stream in data.streams.values()],
@@ -247,6 +249,7 @@ def _publisher(
                     on=data.warehouse.datasets[RAW],
                     label="mark-replayed",
                 ),
+                Grant(role=READER, on=data.policy.tag, label="read-dead-letters"),
                 Grant(
                     role="roles/bigquery.jobUser",
                     on=ProjectWide(project=foundation.settings.project),

@@ -50,6 +50,11 @@ class Security(Group):
     audit_logs: bool = Field(
         description="Reads and writes of data are logged, not only changes of resources"
     )
+    scan_images: bool = Field(
+        default=False,
+        description="Images are scanned for known vulnerabilities when they are pushed; Google "
+        "charges by the image",
+    )
     guard_rails: bool = Field(
         default=False,
         description="Organisation policies on the project forbid what the platform never does; "
@@ -192,6 +197,11 @@ class Streaming(Group):
     )
     minimum_backoff_seconds: Annotated[int, Field(ge=0, le=600)] = Field(
         description="Least wait before a message that failed comes again"
+    )
+    at_least_once: bool = Field(
+        default=False,
+        description="Dataflow may process a message twice, which costs less; the views read each "
+        "event once in any case",
     )
 
 
