@@ -1,0 +1,405 @@
+"""An alert reaches the channel once, however often it is delivered, and never with the webhook."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr, ValidationError
+from starlette.testclient import TestClient as Caller
+
+from workloads import gcp
+from workloads.notifications.card import SIZE, card
+from workloads.notifications.ledger import BucketLedger
+from workloads.notifications.message import Budget, Incident, NotANotification, read
+from workloads.notifications.relay import BODY_LIMIT, Relay, build_app
+from workloads.notifications.settings import RelaySecrets, RelaySettings
+
+WEBHOOK = "https://example.webhook.office.com/webhookb2/very-secret-part"
+OPEN: dict[str, Any] = {
+    "version": "1.2",
+    "incident": {
+        "incident_id": "0.opqiw61fsv7p",
+        "scoping_project_id": "p",
+        "scoping_project_number": 12345,
+        "url": "https://console.cloud.google.com/monitoring/alerting/alerts/0.opq?project=p",
+        "severity": "Error",
+        "started_at": 1577840461,
+        "ended_at": None,
+        "state": "open",
+        "summary": "Backlog of demo-events-ingestion is above 100000 with a value of 120000.",
+        "observed_value": "120000",
+        "threshold_value": "100000",
+        "resource": {"type": "pubsub_subscription", "labels": {"subscription_id": "demo"}},
+        "resource_display_name": "demo-events-ingestion",
+        "metric": {"type": "pubsub.googleapis.com/subscription/num_undelivered_messages"},
+        "policy_name": "demo: events pile up",
+        "policy_user_labels": {"product": "demo", "owner": "team"},
+        "documentation": {
+            "content": "Events wait.\n\nRunbook: https://github.com/o/r/blob/main/docs/runbooks/a.md",
+            "mime_type": "text/markdown",
+            "subject": "demo: events pile up",
+            "links": [
+                {"display_name": "Runbook", "url": "https://github.com/o/r/blob/main/docs/a.md"}
+            ],
+        },
+        "condition": {"name": "projects/p/alertPolicies/1/conditions/2"},
+        "condition_name": "more than 100000 messages wait",
+    },
+}
+SPENT: dict[str, Any] = {
+    "budgetDisplayName": "esteira-prod",
+    "alertThresholdExceeded": 0.9,
+    "costAmount": 450.5,
+    "costIntervalStart": "2026-11-01T07:00:00Z",
+    "budgetAmount": 500.0,
+    "budgetAmountType": "SPECIFIED_AMOUNT",
+    "currencyCode": "EUR",
+}
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    """The incident with other fields."""
+    return {**OPEN, "incident": {**OPEN["incident"], **fields}}
+
+
+CLOSED = changed(state="closed", ended_at=1577844121)
+
+
+def push(notice: Any) -> bytes:
+    """A push of Pub/Sub that carries the notice."""
+    data = base64.b64encode(json.dumps(notice).encode()).decode()
+    return json.dumps({"message": {"data": data, "messageId": "1"}, "subscription": "s"}).encode()
+
+
+class Memory:
+    """A ledger that forgets when the test ends."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    def has(self, key: str) -> bool:
+        return key in self.keys
+
+    def add(self, key: str) -> None:
+        self.keys.add(key)
+
+
+class Channel:
+    """Teams: takes messages, or answers as it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.answer: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(202)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        answer = self.answer(request)
+        if answer.is_success:
+            self.messages.append(json.loads(request.content))
+        return answer
+
+    @property
+    def titles(self) -> list[str]:
+        """The heading and the title of each card."""
+        return [
+            " / ".join(block["text"] for block in body["body"][:2])
+            for body in (one["attachments"][0]["content"] for one in self.messages)
+        ]
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return Channel()
+
+
+@pytest.fixture
+def ledger() -> Memory:
+    return Memory()
+
+
+SETTINGS = RelaySettings(google_cloud_project="p", environment="prod", ledger="gs://p-alerts")
+SECRETS = RelaySecrets(teams_webhook=SecretStr(WEBHOOK))
+
+
+@pytest.fixture
+def relay(channel: Channel, ledger: Memory) -> Relay:
+    return Relay(SETTINGS, SECRETS, ledger, httpx.MockTransport(channel))
+
+
+class TestDelivery:
+    """What the push is told, and what Teams got."""
+
+    def test_an_incident_is_told_when_it_opens_and_when_it_closes(
+        self, relay: Relay, channel: Channel
+    ) -> None:
+        assert relay.receive(push(OPEN)).status == 200
+        assert relay.receive(push(CLOSED)).status == 200
+        assert channel.titles == [
+            "Alert in prod / demo: events pile up",
+            "Recovered in prod / demo: events pile up",
+        ]
+
+    def test_what_is_delivered_again_is_told_once(self, relay: Relay, channel: Channel) -> None:
+        for _ in range(3):
+            assert relay.receive(push(OPEN)).status == 200
+        # The state is written in capitals by some versions.
+        assert relay.receive(push(changed(state="OPEN"))).text.endswith("delivered before")
+        assert len(channel.messages) == 1
+
+    def test_it_is_told_once_even_by_many_at_a_time(self, relay: Relay, channel: Channel) -> None:
+        ready = threading.Barrier(8)
+
+        def deliver() -> None:
+            ready.wait()
+            relay.receive(push(OPEN))
+
+        threads = [threading.Thread(target=deliver) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(channel.messages) == 1
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 410, 413, 429, 500, 503, 302])
+    def test_what_teams_does_not_take_comes_again(
+        self, relay: Relay, channel: Channel, ledger: Memory, status: int
+    ) -> None:
+        channel.answer = lambda _: httpx.Response(status, headers={"Location": "https://else"})
+        refused = relay.receive(push(OPEN))
+        assert (refused.status, str(status) in refused.text) == (503, True)
+        assert ledger.keys == set()
+        channel.answer = lambda _: httpx.Response(202)
+        assert relay.receive(push(OPEN)).status == 200
+        assert len(channel.messages) == 1
+
+    def test_an_older_webhook_that_says_200_and_did_not_deliver_is_believed(
+        self, relay: Relay, channel: Channel
+    ) -> None:
+        text = "Webhook message delivery failed with error: Microsoft Teams endpoint returned 429"
+        channel.answer = lambda _: httpx.Response(200, text=text)
+        assert relay.receive(push(OPEN)).status == 503
+        channel.answer = lambda _: httpx.Response(200, text="1")
+        assert relay.receive(push(OPEN)).status == 200
+
+    @pytest.mark.parametrize(
+        "error", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError]
+    )
+    def test_a_channel_that_is_down_loses_nothing(
+        self, relay: Relay, channel: Channel, error: type[httpx.RequestError]
+    ) -> None:
+        def fail(request: httpx.Request) -> httpx.Response:
+            raise error(f"cannot reach {request.url}")
+
+        channel.answer = fail
+        answer = relay.receive(push(OPEN))
+        assert answer.status == 503
+        assert error.__name__ in answer.text
+        assert "secret" not in answer.text
+
+    def test_the_webhook_is_never_logged(
+        self, channel: Channel, ledger: Memory, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        relay = Relay(SETTINGS, SECRETS, ledger, httpx.MockTransport(channel))
+
+        def fail(request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError(f"cannot reach {request.url}")
+
+        relay.receive(push(OPEN))
+        channel.answer = fail
+        relay.receive(push(CLOSED))
+        channel.answer = lambda _: httpx.Response(500)
+        relay.receive(push(CLOSED))
+        assert "delivered incident/0.opqiw61fsv7p/open" in caplog.text
+        assert "very-secret-part" not in caplog.text
+        assert "webhook.office.com" not in caplog.text
+        assert "very-secret-part" not in repr(SECRETS)
+
+
+class TestBudget:
+    """A budget speaks all day; people want to hear of it when a line is crossed."""
+
+    def test_a_threshold_is_told_once_a_month(self, relay: Relay, channel: Channel) -> None:
+        for cost in (450.5, 460.0):
+            assert relay.receive(push({**SPENT, "costAmount": cost})).status == 200
+        relay.receive(push({**SPENT, "alertThresholdExceeded": 1.0, "costAmount": 501}))
+        relay.receive(push({**SPENT, "costIntervalStart": "2026-12-01T08:00:00Z"}))
+        assert channel.titles == [
+            "Budget of prod / 90% of esteira-prod has been spent",
+            "Budget of prod / 100% of esteira-prod has been spent",
+            "Budget of prod / 90% of esteira-prod has been spent",
+        ]
+
+    def test_an_update_that_crosses_nothing_is_passed_over(
+        self, relay: Relay, channel: Channel
+    ) -> None:
+        quiet = {key: value for key, value in SPENT.items() if key != "alertThresholdExceeded"}
+        assert relay.receive(push(quiet)).status == 200
+        assert channel.messages == []
+
+    def test_a_forecast_is_told(self, relay: Relay, channel: Channel) -> None:
+        forecast = {key: value for key, value in SPENT.items() if key != "alertThresholdExceeded"}
+        relay.receive(push({**forecast, "forecastThresholdExceeded": 1.0}))
+        assert channel.titles == ["Budget of prod / 100% of esteira-prod is forecast to be spent"]
+
+
+class TestMessage:
+    """What is no notice is refused, and so becomes a dead letter in the end."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"\xff\xfe",
+            b"[]",
+            b'{"message": {"data": "not base64!"}}',
+            push([]),
+            push("text"),
+            push({"version": "1.2"}),
+            push({"version": "1.2", "incident": {}}),
+            push(changed(state="acknowledged")),
+            push(changed(incident_id="")),
+            push({"budgetDisplayName": "b"}),
+        ],
+    )
+    def test_it_is_refused(self, relay: Relay, channel: Channel, body: bytes) -> None:
+        with pytest.raises(NotANotification):
+            read(body)
+        assert relay.receive(body).status == 400
+        assert channel.messages == []
+
+    @pytest.mark.parametrize(
+        "field",
+        [one for one in OPEN["incident"] if one not in ("incident_id", "state")],
+    )
+    def test_an_incident_needs_nothing_but_its_id_and_state(
+        self, relay: Relay, channel: Channel, field: str
+    ) -> None:
+        without = {key: value for key, value in OPEN["incident"].items() if key != field}
+        assert relay.receive(push({"incident": without})).status == 200
+        assert relay.receive(push(changed(**{field: None}, incident_id="2"))).status == 200
+        assert len(channel.messages) == 2
+
+
+class TestCard:
+    """What people see."""
+
+    def _content(self, notice: dict[str, Any]) -> dict[str, Any]:
+        read_back = read(push(notice))
+        [attachment] = card(read_back, "prod")["attachments"]
+        assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+        return attachment["content"]
+
+    def _facts(self, content: dict[str, Any]) -> dict[str, str]:
+        [facts] = [one["facts"] for one in content["body"] if one["type"] == "FactSet"]
+        return {one["title"]: one["value"] for one in facts}
+
+    def test_it_says_what_how_bad_since_when_and_where_to_read_on(self) -> None:
+        content = self._content(OPEN)
+        assert self._facts(content) == {
+            "Product": "demo",
+            "Owner": "team",
+            "Severity": "Error",
+            "Condition": "more than 100000 messages wait",
+            "Where": "demo-events-ingestion",
+            "Value": "120000, limit 100000",
+            "Since": "2020-01-01 01:01:01 UTC",
+        }
+        assert [one["title"] for one in content["actions"]] == ["Incident", "Runbook"]
+        assert content["body"][0]["color"] == "attention"
+        texts = [one["text"] for one in content["body"] if one["type"] == "TextBlock"]
+        assert "Events wait." in texts
+
+    def test_a_recovery_says_how_long_it_lasted(self) -> None:
+        content = self._content(CLOSED)
+        assert content["body"][0]["color"] == "good"
+        assert self._facts(content)["Lasted"] == "1 h 1 min"
+
+    def test_a_runbook_without_an_address_is_named(self) -> None:
+        documentation = {"content": "It is so.\n\nRunbook: docs/runbooks/drift.md"}
+        content = self._content(changed(documentation=documentation))
+        assert self._facts(content)["Runbook"] == "docs/runbooks/drift.md"
+        assert [one["title"] for one in content["actions"]] == ["Incident"]
+
+    def test_a_link_that_is_no_https_is_left_out(self) -> None:
+        content = self._content(changed(url="javascript:alert(1)", documentation=None))
+        assert content["actions"] == []
+
+    def test_it_stays_below_what_teams_takes(self) -> None:
+        long = "ä" * 100_000
+        notice = changed(
+            summary=long, condition_name=long, policy_name=long, url=f"https://{long}",
+            documentation={"content": long, "subject": long},
+            resource_display_name=long, policy_user_labels={"product": long, "owner": long},
+        )  # fmt: skip
+        incident = read(push(notice))
+        assert isinstance(incident, Incident)
+        assert len(json.dumps(card(incident, "prod"), ensure_ascii=False).encode()) < SIZE
+
+    def test_a_budget_says_what_was_spent(self) -> None:
+        budget = read(push(SPENT))
+        assert isinstance(budget, Budget)
+        facts = self._facts(self._content(SPENT))
+        assert facts["Spent"] == "450.50 EUR"
+
+
+class TestService:
+    """Over HTTP, as Pub/Sub calls it."""
+
+    @pytest.fixture
+    def caller(self, channel: Channel, ledger: Memory) -> Iterator[Caller]:
+        app = build_app(SETTINGS, SECRETS, ledger, httpx.MockTransport(channel))
+        with Caller(app) as client:
+            yield client
+
+    def test_a_push_is_delivered(self, caller: Caller, channel: Channel) -> None:
+        assert caller.post("/", content=push(OPEN)).status_code == 200
+        assert len(channel.messages) == 1
+        assert caller.get("/health").text == "ok"
+
+    def test_what_is_too_large_is_refused(self, caller: Caller) -> None:
+        assert caller.post("/", content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+
+
+class TestLedger:
+    """What was delivered is remembered outside of the service."""
+
+    def test_in_a_bucket(self, cloud: Any) -> None:
+        del cloud
+        bucket = gcp.storage_client().create_bucket("relay-alerts")
+        ledger = BucketLedger(f"gs://{bucket.name}")
+        key = "incident/0.x/open"
+        assert not ledger.has(key)
+        ledger.add(key)
+        ledger.add(key)
+        assert BucketLedger(f"gs://{bucket.name}").has(key)
+        assert not ledger.has("incident/0.x/closed")
+
+    def test_a_bucket_that_is_gone_holds_up_no_alert(
+        self, cloud: Any, channel: Channel, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        del cloud
+        ledger = BucketLedger("gs://relay-nowhere")
+        relay = Relay(SETTINGS, SECRETS, ledger, httpx.MockTransport(channel))
+        assert relay.receive(push(OPEN)).status == 200
+        assert len(channel.messages) == 1
+        assert "cannot write down what was delivered: NotFound" in caplog.text
+
+
+class TestSettings:
+    """A secret that holds something else is found when the service starts, and not shown."""
+
+    @pytest.mark.parametrize("address", ["", "hunter2", "http://example.com/hook", "ftp://x"])
+    def test_a_webhook_that_is_none_is_refused_unseen(self, address: str) -> None:
+        with pytest.raises(ValidationError) as refused:
+            RelaySecrets(teams_webhook=SecretStr(address))
+        assert address == "" or address not in str(refused.value)
+
+    def test_one_on_this_machine_may_be_plain(self) -> None:
+        RelaySecrets(teams_webhook=SecretStr("http://127.0.0.1:8080/hook"))
