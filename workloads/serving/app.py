@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,16 +16,29 @@ from workloads.serving.request import BadRequest, parse
 from workloads.serving.settings import ServingSettings
 
 _JSON: Final = "application/json"
+RETRY_SECONDS: Final = 10
+"""When a caller who found no model may ask again."""
+
+type Models = Callable[[], ServedModel | None]
+"""The model that answers now; none while nothing is released."""
 
 
-def build(settings: ServingSettings, model: ServedModel) -> FastAPI:
+def build(settings: ServingSettings, models: Models) -> FastAPI:
     """The application: health, predictions, documents under `/docs`."""
     product = products.load(settings.product)
-    app = FastAPI(title=product.title, version=model.manifest.run)
+    contract = product.features.request
+    app = FastAPI(title=product.title, version=f"{contract.NAME} v{contract.VERSION}")
     max_rows = product.serving.max_rows
 
-    @app.get(settings.aip_health_route, summary="Whether the model is ready")
-    async def health() -> dict[str, str]:
+    @app.get(settings.live_route, summary="Whether the server runs, with a model or without")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(settings.aip_health_route, summary="Whether the model is ready", response_model=None)
+    async def health() -> dict[str, str] | Response:
+        model = models()
+        if model is None:
+            return _nothing_released(product.name)
         return {"status": "ready", "model": model.manifest.run}
 
     # A plain route: FastAPI would check the body a second time, and say less of what is wrong.
@@ -37,16 +51,30 @@ def build(settings: ServingSettings, model: ServedModel) -> FastAPI:
                 f"the request is larger than {settings.max_body_bytes} bytes; send fewer rows "
                 "in each",
             )
+        model = models()
+        if model is None:
+            return _nothing_released(product.name)
         try:
-            rows = parse(body, model.request, max_rows)
+            rows = parse(body, contract, max_rows)
         except BadRequest as bad:
             return Response(msgspec.json.encode(bad.document()), 422, media_type=_JSON)
         # A thousand rows take about 10 ms: not worth a thread.
         return Response(msgspec.json.encode({"predictions": model.predict(rows)}), media_type=_JSON)
 
     app.add_route(settings.aip_predict_route, predict, methods=["POST"])
-    app.openapi = lambda: _documents(app, settings, model, max_rows)
+    app.openapi = lambda: _documents(app, settings, product)
     return app
+
+
+def _nothing_released(product: str) -> Response:
+    answer = _error(
+        503,
+        "UNAVAILABLE",
+        f"no model of {product} is released yet; train one, then release it with "
+        f"`esteira release promote {product}`",
+    )
+    answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    return answer
 
 
 async def _body(request: Request, limit: int) -> bytes | None:
@@ -68,17 +96,18 @@ def _error(code: int, status: str, message: str) -> Response:
 
 
 def _documents(
-    app: FastAPI, settings: ServingSettings, model: ServedModel, max_rows: int
+    app: FastAPI, settings: ServingSettings, product: products.Product
 ) -> dict[str, Any]:
     """OpenAPI, with the contract as the schema of a row."""
+    contract, max_rows = product.features.request, product.serving.max_rows
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title,
             version=app.version,
             routes=app.routes,
-            description=f"Contract {model.manifest.contract} v{model.manifest.contract_version}.",
+            description=f"Contract {contract.NAME} v{contract.VERSION}.",
         )
-        label = model.manifest.label
+        label = product.label.column
         answer = {
             "type": "object",
             "required": ["probability", label, "model"],
@@ -89,7 +118,7 @@ def _documents(
             },
         }
         schema.setdefault("components", {}).setdefault("schemas", {}).update(
-            {"Instance": json_schema(model.request), "Prediction": answer}
+            {"Instance": json_schema(contract), "Prediction": answer}
         )
         schema["paths"][settings.aip_predict_route] = {
             "post": {
@@ -132,6 +161,7 @@ def _documents(
                     },
                     "413": {"description": f"Larger than {settings.max_body_bytes} bytes"},
                     "422": {"description": "Says of each bad row the field and what is allowed"},
+                    "503": {"description": "No model is released"},
                 },
             }
         }

@@ -1,31 +1,70 @@
-"""What a model server is told by its environment: Vertex AI's variables, and which model it is."""
+"""What a model server is told by its environment: Vertex AI's variables, and which model it is.
+
+On Vertex AI a server is started for one model, whose folder it is given. On Cloud Run it is started
+once, and finds the model that is released by its alias in the Model Registry.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServingSettings(BaseSettings):
     """Environment of a model server. Vertex AI sets the variables that begin with `AIP_`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
 
     product: Annotated[
         str,
         Field(pattern="^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$", description="Name of the ML product"),
     ]
     aip_storage_uri: Annotated[
-        str, Field(pattern="^gs://[^/]+/.+$", description="Folder of the model's artefacts")
-    ]
+        str,
+        Field(
+            pattern="^(gs://[^/]+/.+)?$",
+            description="Folder of the model's artefacts; empty where `model_alias` is set",
+        ),
+    ] = ""
+    model_alias: Annotated[
+        str,
+        Field(
+            pattern="^([a-z][a-z0-9-]{0,126}[a-z0-9])?$",
+            description="Alias in the Model Registry of the version that is served, e.g. champion; "
+            "empty where `aip_storage_uri` is set",
+        ),
+    ] = ""
+    model_refresh_seconds: Annotated[
+        int,
+        Field(ge=1, le=86_400, description="Age at which the answer of the registry is asked anew"),
+    ] = 60
+    google_cloud_project: Annotated[
+        str, Field(description="Project of the Model Registry; needed with `model_alias`")
+    ] = ""
+    google_cloud_location: Annotated[
+        str, Field(description="Region of the Model Registry; needed with `model_alias`")
+    ] = ""
     aip_http_port: Annotated[
-        int, Field(ge=0, le=65535, description="Port to listen on; 0 lets the system choose")
+        int,
+        Field(
+            ge=0,
+            le=65535,
+            # Cloud Run says PORT, Vertex AI says AIP_HTTP_PORT.
+            validation_alias=AliasChoices("aip_http_port", "port"),
+            description="Port to listen on; 0 lets the system choose",
+        ),
     ] = 8080
     aip_health_route: Annotated[
-        str, Field(pattern="^/", description="Answers 200 when the model is ready")
+        str, Field(pattern="^/", description="Answers 200 when the model is ready, else 503")
     ] = "/health"
+    live_route: Annotated[
+        str,
+        Field(pattern="^/", description="Answers 200 while the server runs, with a model or not"),
+    ] = "/live"
     aip_predict_route: Annotated[str, Field(pattern="^/", description="Takes rows")] = "/predict"
     model_sha256: Annotated[
         str,
@@ -41,3 +80,17 @@ class ServingSettings(BaseSettings):
     grace_seconds: Annotated[
         int, Field(ge=0, le=600, description="Time for requests under way when told to end")
     ] = 10
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if bool(self.aip_storage_uri) == bool(self.model_alias):
+            raise ValueError(
+                f"AIP_STORAGE_URI is {self.aip_storage_uri!r} and MODEL_ALIAS is "
+                f"{self.model_alias!r}; allowed: one of them, which says what is served"
+            )
+        if self.model_alias and not (self.google_cloud_project and self.google_cloud_location):
+            raise ValueError(
+                "MODEL_ALIAS needs GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION: the registry is "
+                "asked for it"
+            )
+        return self

@@ -67,7 +67,7 @@ def client(product: Product) -> TestClient:
         product=product.name, aip_storage_uri="gs://b/m", max_body_bytes=100_000
     )
     model = ServedModel(manifest, Halves(), product.features.request)  # type: ignore[arg-type]
-    return TestClient(build(settings, model))
+    return TestClient(build(settings, lambda: model))
 
 
 def test_one_answer_a_row(client: TestClient) -> None:
