@@ -65,6 +65,8 @@ _ONE: Final = re.compile(
 _CONFLICTS: Final = re.compile(rf"Conflicts with {_NAMES}\.")
 _EXCLUSIVE: Final = re.compile(rf"{_NAMES}(?: fields)? are mutually exclusive")
 _SELF_EXCLUSIVE: Final = re.compile(rf"field is mutually exclusive with {_NAMES}\.")
+# What any of these wordings has, so that most docstrings need no search.
+_HINTS: Final = ("one of", "one\n", "onflicts with", "onflicts\n", "utually")
 _ANY: Final = re.compile(rf"[Aa]t least one of {_NAMES} must be (?:set|specified|provided)")
 
 
@@ -122,11 +124,17 @@ class Group:
     """At least one is needed; otherwise at most one is allowed."""
 
 
+_BY_TOKEN: Final[dict[str, tuple[Group, ...]]] = {}
+
+
 def judge(resource: Resource, given: Given) -> list[Failure]:
     """What the docstrings of the type's properties refuse."""
     if resource.package != "gcp":
         return []
-    return list(_fields(resource.inputs, groups_of(resource.inputs), given.values, (), given))
+    groups = _BY_TOKEN.get(resource.token)
+    if groups is None:
+        groups = _BY_TOKEN[resource.token] = groups_of(resource.inputs)
+    return list(_fields(resource.inputs, groups, given.values, (), given))
 
 
 def _fields(
@@ -207,6 +215,8 @@ def groups_of(allowed: Mapping[str, Property]) -> tuple[Group, ...]:
     spelled = {_plain(name): name for name in allowed}
     found: dict[Group, None] = {}
     for own, known in allowed.items():
+        if not any(word in known.doc for word in _HINTS):
+            continue
         flat = " ".join(known.doc.split())
         for wording, needed, alone in (
             (_ONE, False, False),
