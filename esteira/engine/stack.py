@@ -90,6 +90,11 @@ class Stack:
         self.name = name
         self._stack = stack
 
+    @property
+    def raw(self) -> BriefStack:
+        """The Automation API's own, for what is not offered here."""
+        return self._stack
+
     def up(self, on_event: OnEvent, *, judged: bool = False) -> Changes:
         """Create and update resources until they are as the program says.
 
@@ -246,9 +251,7 @@ def opened(
     """
     if name not in stacks(checkout):
         known = ", ".join(stacks(checkout))
-        raise UnknownStack(
-            f"no stack {name!r}: there is no Pulumi.{name}.yaml; there are: {known}"
-        )
+        raise UnknownStack(f"no stack {name!r}: there is no Pulumi.{name}.yaml; there are: {known}")
     engine = find()
     if engine is None:
         raise NoEngine(["none is installed; run `make setup` or `esteira doctor`"])
@@ -310,8 +313,10 @@ def _select(
 
     logging.getLogger("grpc._server").addFilter(_orphaned)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_settings(name, folder, checkout, keep_backend=home is None)
+    settings = _write_settings(name, folder, checkout, keep_backend=home is None)
     workspace = LocalWorkspace(
+        # A new stack in a bucket is otherwise encrypted with a passphrase, whatever its file says.
+        secrets_provider=settings.get("secretsprovider"),
         work_dir=str(folder),
         program=program,
         pulumi_home=str(home) if home else None,
@@ -342,11 +347,13 @@ def _root_of(engine: Engine) -> str:
     return str(root)
 
 
-def _write_settings(name: str, folder: Path, checkout: Path, *, keep_backend: bool) -> None:
-    """Copy the project and the stack's settings to where the engine works.
+def _write_settings(
+    name: str, folder: Path, checkout: Path, *, keep_backend: bool
+) -> dict[str, Any]:
+    """Copy the project and the stack's settings to where the engine works; the settings.
 
-    The engine writes its encryption salt into the settings file that it is given. Given a copy, it
-    leaves the checkout clean.
+    The engine writes its encryption salt, or the key that Cloud KMS encrypted, into the settings
+    file that it is given. Given a copy, it leaves the checkout clean.
     """
     project = yaml.safe_load((checkout / "Pulumi.yaml").read_text())
     for key in ("main", "stackConfigDir", *(() if keep_backend else ("backend",))):
@@ -355,13 +362,18 @@ def _write_settings(name: str, folder: Path, checkout: Path, *, keep_backend: bo
     _write(folder / "Pulumi.yaml", project)
     settings = yaml.safe_load((checkout / f"Pulumi.{name}.yaml").read_text()) or {}
     copy = folder / f"Pulumi.{name}.yaml"
+    before = (yaml.safe_load(copy.read_text()) if copy.exists() else None) or {}
     if not keep_backend:
         settings.pop("secretsprovider", None)
         settings.pop("encryptedkey", None)
-        before = yaml.safe_load(copy.read_text()) if copy.exists() else {}
-        if salt := (before or {}).get("encryptionsalt"):
+        if salt := before.get("encryptionsalt"):
             settings["encryptionsalt"] = salt
+    elif "encryptedkey" in before and settings.get("secretsprovider") == before.get(
+        "secretsprovider"
+    ):
+        settings.setdefault("encryptedkey", before["encryptedkey"])
     _write(copy, settings)
+    return settings
 
 
 def _write(file: Path, document: Any) -> None:

@@ -385,8 +385,17 @@ def _output(known: _Known, name: str, preview: bool) -> Any:
             return known.get("project")
         case "number":
             return known.number()
+        case "repoDigest":
+            return chosen or _repo_digest(known)
         case _:
             return None
+
+
+def _repo_digest(known: _Known) -> str:
+    """Of an image that is recorded and not built: a digest of its name."""
+    name = str(known.get("imageName"))
+    digest = hashlib.sha256(f"{known.urn}{name}".encode()).hexdigest()
+    return f"{name.rpartition(':')[0] or name}@sha256:{digest}"
 
 
 def _number(known: _Known, count: int) -> str:
