@@ -5,7 +5,7 @@ them never has a public destination and the firewall can refuse all others.
 
 A *private endpoint* of Vertex AI is something else and is not made here: it has a service
 attachment only once the first model is deployed to it, and the forwarding rule to that belongs to
-the release that deploys (`docs/decisions/private-endpoints.md` has the commands).
+the release that deploys (docs/decisions/0007 has the commands).
 """
 
 from __future__ import annotations
