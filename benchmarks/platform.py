@@ -4,10 +4,10 @@
 
 On one engine and one kind of provider, which records what it is told and makes nothing real, three
 programs take turns in processes of their own: the platform's, one with as many trivial resources
-(Pub/Sub topics with a name and no more), and an empty one. Each process runs a first preview, which
-also loads the modules that the program uses, then a preview, an `up`, and a second `up` that changes
-nothing. The ratio is the platform's time to that of the trivial program. Beside it: what loading
-costs, by module, and what the policies cost.
+(Pub/Sub topics with a name and no more), and an empty one. Each process runs a first preview,
+which also loads the modules that the program uses, then a preview, an `up`, and a second `up` that
+changes nothing. The ratio is the platform's time to that of the trivial program. Beside it: what
+loading costs, by module, and what the policies cost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STACKS: Final = ("local", "prod")
 PROGRAMS: Final = ("empty", "trivial", "esteira")
 OPERATIONS: Final = ("first", "preview", "up", "unchanged")
 MOST: Final = 1.5
-"""The ratio to the trivial program that the platform may not exceed, once its modules are loaded."""
+"""The ratio to the trivial program that may not be exceeded, once all modules are loaded."""
 
 
 def empty() -> None:
