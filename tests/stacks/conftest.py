@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,26 @@ type Compose = Callable[[dict[str, str]], Composed]
 @pytest.fixture
 def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
     """Runs the program with the given configuration, keys without their namespace."""
+    return _composer(monkeypatch)
 
+
+@pytest.fixture(scope="module")
+def compose_once() -> Iterator[Compose]:
+    """The same for a whole module: each configuration runs once, and is only looked at."""
+    done: dict[str, Composed] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        run = _composer(patch)
+
+        def cached(configuration: dict[str, str]) -> Composed:
+            key = json.dumps(configuration, sort_keys=True)
+            if key not in done:
+                done[key] = run(configuration)
+            return done[key]
+
+        yield cached
+
+
+def _composer(monkeypatch: pytest.MonkeyPatch) -> Compose:
     def run(configuration: dict[str, str]) -> Composed:
         composed = Composed(Mocks())
         pulumi.runtime.set_mocks(composed.mocks, project="esteira", stack="test")

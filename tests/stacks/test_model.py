@@ -1,0 +1,168 @@
+"""What models run on: features, experiments, retraining, monitoring, notebooks, by the settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from workloads import contracts
+from workloads import product as products
+from workloads.training.settings import TrainingSettings
+
+JOB = "gcp:cloudrunv2/job:Job"
+STORE = "gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore"
+GROUP = "gcp:vertex/aiFeatureGroup:AiFeatureGroup"
+BENCH = "gcp:workbench/instance:Instance"
+
+
+def _configuration(environment: str, **more: Any) -> dict[str, str]:
+    return {
+        "environment": environment,
+        "project": f"esteira-{environment}",
+        "products": '["flight-delay"]',
+        **{key: json.dumps(value) for key, value in more.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def prod(compose_once: Any) -> Any:
+    return compose_once(
+        _configuration("prod", workbench={"enabled": True, "users": ["user:ana@example.com"]})
+    )
+
+
+@pytest.fixture(scope="module")
+def local(compose_once: Any) -> Any:
+    return compose_once(_configuration("local"))
+
+
+class TestFeatureStore:
+    def test_every_feature_of_the_request_is_registered_with_its_meaning(self, prod: Any) -> None:
+        product = products.load("flight-delay")
+        declared = {one.name: one.description for one in contracts.fields(product.features.request)}
+        made = [one.inputs for one in prod.mocks.find("AiFeatureGroupFeature")]
+        assert {one["name"]: one["description"] for one in made} == declared
+
+    def test_it_reads_the_curated_view_by_the_products_entity(self, prod: Any) -> None:
+        source = prod.inputs(GROUP, "flight-delay")["bigQuery"]
+        assert source["entityIdColumns"] == ["flight_id"]
+        uri = source["bigQuerySource"]["inputUri"]
+        assert uri == "bq://esteira-prod.flight_delay_curated.features"
+        assert uri == f"bq://{_mine(prod)['tables']['feature_history']}"
+
+    def test_prod_serves_them_online_with_our_key(self, prod: Any) -> None:
+        store = prod.inputs(STORE, "esteira")
+        assert store["encryptionSpec"]["kmsKeyName"].endswith("/cryptoKeys/aiplatform")
+        assert store["bigtable"]["autoScaling"]["maxNodeCount"] == 3
+        assert prod.mocks.find("AiFeatureOnlineStoreFeatureview")
+        assert _mine(prod)["features"]["online_view"]
+
+    def test_local_has_none_and_says_so(self, local: Any) -> None:
+        assert local.mocks.find(GROUP) == local.mocks.find(STORE) == []
+        assert _mine(local)["features"] == {"group": None, "online_view": None}
+
+
+class TestExperiments:
+    def test_prod_keeps_them_with_our_key(self, prod: Any) -> None:
+        for token in ("AiMetadataStore", "AiTensorboard"):
+            [made] = prod.mocks.find(token)
+            assert made.inputs["encryptionSpec"]["kmsKeyName"].endswith("/cryptoKeys/aiplatform")
+        commons = prod.outputs["esteira"]["commons"]
+        assert commons["metadata_store"].endswith("/metadataStores/default")
+        assert commons["tensorboard"]
+
+    def test_local_makes_nothing_of_vertex_ai_that_costs(self, local: Any) -> None:
+        assert local.mocks.find("AiMetadataStore") == local.mocks.find("AiTensorboard") == []
+        assert set(local.outputs["esteira"]["commons"].values()) == {None}
+
+
+class TestRetraining:
+    def test_the_schedule_submits_the_pipeline_as_the_identity_of_its_steps(
+        self, prod: Any
+    ) -> None:
+        task = prod.inputs(JOB, "flight-delay-retraining")["template"]["template"]
+        train = "flight-delay-train@esteira-prod.iam.gserviceaccount.com"
+        assert task["serviceAccount"] == train
+        [container] = task["containers"]
+        assert container["commands"] == ["python", "-m", "workloads.training"]
+        told = {one["name"].lower(): one["value"] for one in container["envs"]}
+        settings = TrainingSettings(**told)
+        assert settings.service_account == train
+        assert "@sha256:" in settings.training_image
+        assert "@sha256:" in settings.serving_image
+
+    def test_only_the_caller_starts_it(self, prod: Any) -> None:
+        invoker = prod.inputs("JobIamMember", "flight-delay-retraining-invoker")
+        caller = "flight-delay-call@esteira-prod.iam.gserviceaccount.com"
+        assert invoker["member"] == f"serviceAccount:{caller}"
+        schedule = prod.inputs("gcp:cloudscheduler/job:Job", "flight-delay-retraining")
+        assert (schedule["schedule"], schedule["timeZone"]) == ("0 6 1 * *", "America/New_York")
+        assert schedule["paused"] is False
+
+    def test_locally_it_rests_since_the_data_is_old(self, local: Any) -> None:
+        schedule = local.inputs("gcp:cloudscheduler/job:Job", "flight-delay-retraining")
+        assert schedule["paused"] is True
+        batch = local.inputs("gcp:cloudscheduler/job:Job", "flight-delay-batch-prediction")
+        assert batch["paused"] is False
+
+    def test_outputs_say_when(self, prod: Any) -> None:
+        training = _mine(prod)["training"]
+        assert (training["schedule"], training["cron"]) == (
+            "flight-delay-retraining",
+            "0 6 1 * *",
+        )
+
+
+class TestMonitoring:
+    def test_its_identity_writes_scores_and_reports_and_reads_the_rest(self, prod: Any) -> None:
+        email = "flight-delay-monitor@esteira-prod.iam.gserviceaccount.com"
+        access = {
+            one.inputs["datasetId"]: one.inputs["role"]
+            for one in prod.mocks.find("DatasetAccess")
+            if one.inputs.get("userByEmail") == email
+        }
+        assert access == {
+            "flight_delay_raw": "READER",
+            "flight_delay_predictions": "READER",
+            "flight_delay_monitoring": "WRITER",
+        }
+        reports = prod.inputs("BucketIAMMember", "flight-delay-monitor-write-reports")
+        assert reports["condition"]["expression"].endswith(
+            '/buckets/esteira-prod-flight-delay-models/objects/monitoring/")'
+        )
+
+    def test_outputs_say_where(self, prod: Any) -> None:
+        mine = _mine(prod)
+        assert mine["tables"]["monitoring"] == "esteira-prod.flight_delay_monitoring"
+        assert mine["monitoring"] == {
+            "reports": "gs://esteira-prod-flight-delay-models/monitoring",
+            "service_account": "flight-delay-monitor@esteira-prod.iam.gserviceaccount.com",
+            "drift_score": 0.1,
+        }
+
+
+class TestWorkbench:
+    def test_it_reads_what_data_teams_read(self, prod: Any) -> None:
+        email = "esteira-workbench@esteira-prod.iam.gserviceaccount.com"
+        read = {
+            one.inputs["datasetId"]
+            for one in prod.mocks.find("DatasetAccess")
+            if one.inputs.get("userByEmail") == email
+        }
+        assert read == {f"flight_delay_{zone}" for zone in ("curated", "features", "predictions")}
+
+    def test_it_is_private_and_encrypted(self, prod: Any) -> None:
+        setup = prod.inputs(BENCH, "esteira-workbench")["gceSetup"]
+        assert setup["disablePublicIp"] is True
+        assert setup["bootDisk"]["kmsKey"].endswith("/cryptoKeys/notebooks")
+        assert prod.outputs["esteira"]["commons"]["workbench"]
+
+    @pytest.mark.parametrize("environment", ["local", "dev", "prod"])
+    def test_nobody_gets_one_unasked(self, compose_once: Any, environment: str) -> None:
+        assert compose_once(_configuration(environment)).mocks.find(BENCH) == []
+
+
+def _mine(composed: Any) -> dict[str, Any]:
+    return composed.outputs["esteira"]["products"]["flight-delay"]
