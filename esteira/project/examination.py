@@ -37,7 +37,7 @@ def examine(
     stack: str,
     folder: Path,
     connect: Callable[[str], Google] = Google.connect,
-    planned: Callable[[str, Path], plan.Plan] = plan.of_stack,
+    planned: Callable[[str, Path], plan.Plan] | None = None,
 ) -> list[Finding]:
     """Make every check.
 
@@ -45,7 +45,7 @@ def examine(
         stack: its name.
         folder: where its settings file lies.
         connect: gives Google's clients for a project.
-        planned: gives what the program would make.
+        planned: gives what the program would make; runs it, if not given.
 
     Raises:
         UnknownStack: there is no settings file of that name.
@@ -68,7 +68,7 @@ def examine(
     whose = "the local cloud asks for none" if google.local else principal or "of an unknown caller"
     findings = [ok("Credentials", whose)]
     try:
-        program = planned(stack, folder)
+        program = (planned or plan.of_stack)(stack, folder)
     except plan.NoPlan as error:
         program = plan.Plan()
         findings.append(

@@ -122,6 +122,7 @@ class Cloud:
         self.google = Google(
             project, AnonymousCredentials(), endpoint=servers.url, storage=servers.storage_url
         )
+        self.storage_url = servers.storage_url
         self.waited: list[float] = []
 
     def calls(self, *, dry_run: bool = False, after: int | None = None) -> Calls:

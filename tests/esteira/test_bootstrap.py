@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+from typer.testing import Result as Ended
 
+import esteira.paths
 from components.workload_identity import PROJECT_ROLES
-from esteira.project import deployer, stack_file
+from esteira.cli import app
+from esteira.engine import stack
+from esteira.project import deployer, plan, stack_file
 from esteira.project.bootstrap import Bootstrap, Result
 from esteira.project.calls import Calls
 from esteira.project.key import ROTATION
@@ -45,8 +51,9 @@ def settings_of(folder: Path, **more: Any) -> Settings:
 
 
 def bootstrap(cloud: Any, folder: Path, calls: Calls | None = None, **more: Any) -> Result:
-    options = {"deployers": (ANA,), "settings": settings_of(folder), **more}
+    options: dict[str, Any] = {"deployers": (ANA,), "settings": settings_of(folder), **more}
     calls = calls or cloud.calls()
+    assert calls is not None
     file = folder / "Pulumi.dev.yaml"
     return Bootstrap(stack="dev", calls=calls, file=file, **options).run()
 
@@ -449,3 +456,89 @@ class TestRefusals:
         assert not bootstrap(cloud, folder, calls).refused
         written = [call.url.rpartition("/")[2] for call in made(calls) if is_write(call)]
         assert written == [f"b?project={cloud.project}&alt=json", "iam?alt=json"]
+
+
+class TestTheCommandLine:
+    @pytest.fixture
+    def run(
+        self, cloud: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., Ended]:
+        """`esteira ...` in the checkout of one stack, pointed at the local APIs."""
+        monkeypatch.setattr(esteira.paths, "ROOT", folder)
+        monkeypatch.setenv("PROJECT_API_ENDPOINT", cloud.google.endpoint)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.storage_url)
+        return lambda *words: CliRunner().invoke(app, [*words])
+
+    def test_a_dry_run_shows_method_address_and_body(self, run: Any, cloud: Any) -> None:
+        ended = run("bootstrap", "dev", "--deployer", ANA, "--dry-run", "--json")
+        assert ended.exit_code == 0
+        told = json.loads(ended.stdout)
+        assert told["dry_run"]
+        assert not told["done"]
+        calls = [call for step in told["steps"] for call in step.get("calls", ())]
+        assert calls[0]["method"] == "POST"
+        assert calls[0]["url"].endswith(f"{cloud.project}/services:batchEnable?alt=json")
+        assert "iam.googleapis.com" in calls[0]["body"]["serviceIds"]
+
+    def test_a_bootstrap_says_where_the_state_is(self, run: Any, names: Names) -> None:
+        for outcome in ("changed", "unchanged"):
+            ended = run("bootstrap", "dev", "--json")
+            assert ended.exit_code == 0
+            told = json.loads(ended.stdout)
+            assert told["done"]
+            assert told["backend"] == f"gs://{names.bucket}"
+            assert told["secrets_provider"] == f"gcpkms://{names.key}"
+            assert outcome in {step["outcome"] for step in told["steps"]}
+
+    def test_a_person_is_told_what_to_type_next(self, run: Any, names: Names) -> None:
+        ended = run("bootstrap", "dev", "--deployer", ANA)
+        assert f"--impersonate-service-account={names.account}" in ended.stderr
+        assert f"pulumi login gs://{names.bucket}" in ended.stderr
+
+    def test_a_refusal_exits_with_1_and_the_command_that_mends_it(
+        self, run: Any, cloud: Any
+    ) -> None:
+        cloud.deny("iam.serviceAccounts.create")
+        ended = run("bootstrap", "dev")
+        assert ended.exit_code == 1
+        assert "lacks iam.serviceAccounts.create" in ended.stderr
+        assert "--role=roles/iam.serviceAccountAdmin" in ended.stderr
+
+    @pytest.mark.parametrize(
+        "words", [("bootstrap", "local"), ("bootstrap", "dev", "--deployer", "allUsers")]
+    )
+    def test_what_makes_no_sense_is_refused_before_any_call(
+        self, run: Any, words: tuple[str, ...]
+    ) -> None:
+        assert run(*words).exit_code == 2
+
+    def test_the_doctor_looks_at_the_project_of_a_stack(
+        self, run: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The program of this stack is not of interest here, and takes seconds.
+        monkeypatch.setattr(plan, "of_stack", lambda *_: plan.Plan())
+        ended = run("doctor", "dev", "--json")
+        assert ended.exit_code == 1
+        findings = json.loads(ended.stdout)
+        assert {"ok", "failure"} <= {one["status"] for one in findings}
+        assert "esteira bootstrap dev" in run("doctor", "dev").stderr
+
+
+def test_the_engine_keeps_the_key_that_it_was_given_for_secrets(
+    tmp_path: Path, folder: Path
+) -> None:
+    """Cloud KMS encrypts a key that the engine writes into its copy of the settings file."""
+    (folder / "Pulumi.yaml").write_text("name: esteira\nruntime: python\n")
+    file = folder / "Pulumi.dev.yaml"
+    config = file.read_text()
+    file.write_text(f"secretsprovider: gcpkms://one\n{config}")
+    work = tmp_path / "work"
+    work.mkdir()
+    copy = work / "Pulumi.dev.yaml"
+    stack._write_settings("dev", work, folder, keep_backend=True)
+    copy.write_text(f"encryptedkey: abc\n{copy.read_text()}")
+    stack._write_settings("dev", work, folder, keep_backend=True)
+    assert yaml.safe_load(copy.read_text())["encryptedkey"] == "abc"
+    file.write_text(f"secretsprovider: gcpkms://another\n{config}")
+    stack._write_settings("dev", work, folder, keep_backend=True)
+    assert "encryptedkey" not in yaml.safe_load(copy.read_text())
