@@ -332,6 +332,26 @@ SPELLINGS: Final[dict[str, dict[str, Spelling]]] = {
             r"projects/[^/]+/notificationChannels/[^/]+",
             "projects/PROJECT/notificationChannels/CHANNEL", f"monitoring v3, {_DISCOVERY}"),
     },
+    "gcp:monitoring/metricDescriptor:MetricDescriptor": {
+        "type": Spelling(
+            r"[a-z0-9-]+(?:\.[a-z0-9-]+)+/[A-Za-z0-9_./-]+",
+            "DOMAIN/PATH, such as custom.googleapis.com/model/drift",
+            f"monitoring v3, {_DISCOVERY}"),
+        "labels[].key": Spelling(
+            r"[a-z][a-z0-9_]{0,99}", "lower-case letters, digits and underscores, a letter first",
+            f"monitoring v3, {_DISCOVERY}"),
+    },
+    "gcp:dns/managedZone:ManagedZone": {
+        "name": _GCE_NAME,
+        "dnsName": Spelling(r"(?:[^.\s]+\.)+", "a domain with its last dot, such as example.com.",
+                            "cloud.google.com/dns/docs/zones"),
+    },
+    "gcp:dns/recordSet:RecordSet": {
+        "name": Spelling(r"(?:[^.\s]+\.)+", "a domain with its last dot, such as www.example.com.",
+                         "cloud.google.com/dns/docs/records"),
+        "type": Spelling(r"[A-Z0-9]+", "a type of record in capitals, such as A or CNAME",
+                         "cloud.google.com/dns/docs/records-overview"),
+    },
     "gcp:logging/projectSink:ProjectSink": {
         "name": Spelling(
             r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
@@ -371,7 +391,9 @@ SPELLINGS: Final[dict[str, dict[str, Spelling]]] = {
 } | {
     f"gcp:compute/{kind[0].lower()}{kind[1:]}:{kind}": {"name": _GCE_NAME}
     for kind in ("Network", "Subnetwork", "Firewall", "Router", "RouterNat", "GlobalAddress",
-                 "ForwardingRule", "GlobalForwardingRule", "Address")
+                 "ForwardingRule", "GlobalForwardingRule", "Address", "BackendService",
+                 "RegionNetworkEndpointGroup", "ManagedSslCertificate", "URLMap", "SSLPolicy",
+                 "TargetHttpsProxy")
 }  # fmt: skip
 
 

@@ -137,10 +137,25 @@ def _address(given: Given) -> Iterator[Failure]:
         yield given.refuse(("address",), text, "is no IP address")
 
 
+def _record(given: Given) -> Iterator[Failure]:
+    """cloud.google.com/dns/docs/records-overview: A and AAAA hold addresses."""
+    version = {"A": 4, "AAAA": 6}.get(str(given.values.get("type")))
+    for where, text in given.at("rrdatas[]"):
+        if version is None:
+            return
+        try:
+            fits = ipaddress.ip_address(str(text)).version == version
+        except ValueError:
+            fits = False
+        if not fits:
+            yield given.refuse(where, text, f"is no IPv{version} address")
+
+
 JUDGES: Final[dict[str, Callable[[Given], Iterator[Failure]]]] = {
     "gcp:compute/firewall:Firewall": _firewall,
     "gcp:compute/routerNat:RouterNat": _nat,
     "gcp:compute/subnetwork:Subnetwork": _subnetwork,
     "gcp:compute/globalAddress:GlobalAddress": _global_address,
     "gcp:compute/address:Address": _address,
+    "gcp:dns/recordSet:RecordSet": _record,
 }

@@ -175,6 +175,9 @@ BOUNDS: Final[dict[str, dict[str, Bounds]]] = {
     "gcp:compute/subnetwork:Subnetwork": {
         "secondaryIpRanges": Bounds(0, 170, "cloud.google.com/vpc/docs/quota#per_network", "items"),
     },
+    "gcp:dns/recordSet:RecordSet": {
+        "ttl": Bounds(0, 2_147_483_647, "cloud.google.com/dns/docs/records", "seconds"),
+    },
     "gcp:compute/globalAddress:GlobalAddress": {
         "prefixLength": Bounds(
             8, 96, "cloud.google.com/vpc/docs/configure-private-services-access"

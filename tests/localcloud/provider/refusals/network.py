@@ -129,6 +129,67 @@ NETWORK: Final[Table] = {
             ("sourceIpRanges", ["10.0.0.0/99"], "CIDR notation", "sourceIpRanges[0]"),
         ],
     ),
+    "gcp:compute/globalForwardingRule:GlobalForwardingRule": (
+        {"name": "googleapis", "target": "all-apis", "network": "vpc", "ipAddress": "10.3.0.5",
+         "loadBalancingScheme": ""},
+        [("target", GONE, "missing required"), ("name", "Google_APIs", "lower-case")],
+    ),
+    "gcp:compute/backendService:BackendService": (
+        {"name": "predict", "protocol": "HTTPS", "loadBalancingScheme": "EXTERNAL_MANAGED",
+         "backends": [{"group": "g"}], "logConfig": {"enable": True, "sampleRate": 1.0}},
+        [
+            ("protocol", "GOPHER", "is not one of HTTP"),
+            ("loadBalancingScheme", "OUTSIDE", "is not one of EXTERNAL"),
+            ("backends[0].group", GONE, "missing required"),
+        ],
+    ),
+    "gcp:compute/regionNetworkEndpointGroup:RegionNetworkEndpointGroup": (
+        {"name": "predict", "region": "us-central1", "networkEndpointType": "SERVERLESS",
+         "cloudRun": {"service": "predict"}},
+        [
+            ("region", GONE, "missing required"),
+            ("networkEndpointType", "RUN", "is not one of SERVERLESS"),
+            ("cloudFunction", {"function": "f"}, "conflicts with", "cloudRun"),
+        ],
+    ),
+    "gcp:compute/managedSslCertificate:ManagedSslCertificate": (
+        {"name": "predict", "managed": {"domains": ["predict.example.com"]}},
+        [("name", "Predict", "lower-case"), ("managed.domains", GONE, "missing required")],
+    ),
+    "gcp:compute/uRLMap:URLMap": (
+        {"name": "predict", "defaultService": "s"},
+        [("name", "p_redict", "lower-case"), ("defaultServices", "s", "unknown property")],
+    ),
+    "gcp:compute/sSLPolicy:SSLPolicy": (
+        {"name": "modern", "profile": "MODERN", "minTlsVersion": "TLS_1_2"},
+        [
+            ("profile", "NEW", "is not one of COMPATIBLE"),
+            ("minTlsVersion", "1.2", "is not one of TLS_1_0"),
+        ],
+    ),
+    "gcp:compute/targetHttpsProxy:TargetHttpsProxy": (
+        {"name": "predict", "urlMap": "m", "sslCertificates": ["c"]},
+        [("urlMap", GONE, "missing required"), ("quicOverride", "YES", "is not one of NONE")],
+    ),
+    "gcp:dns/managedZone:ManagedZone": (
+        {"name": "googleapis", "dnsName": "googleapis.com.", "visibility": "private",
+         "privateVisibilityConfig": {"networks": [{"networkUrl": "vpc"}]}},
+        [
+            ("dnsName", "googleapis.com", "with its last dot"),
+            ("visibility", "hidden", "is not one of private, public"),
+            ("privateVisibilityConfig.networks[0].networkUrl", GONE, "missing required"),
+        ],
+    ),
+    "gcp:dns/recordSet:RecordSet": (
+        {"name": "googleapis.com.", "managedZone": "googleapis", "type": "A", "ttl": 300,
+         "rrdatas": ["10.3.0.5"]},
+        [
+            ("name", "googleapis.com", "with its last dot"),
+            ("rrdatas[0]", "ghs.example.com.", "is no IPv4 address"),
+            ("ttl", -1, "from 0 seconds"),
+            ("type", "a", "in capitals"),
+        ],
+    ),
     "gcp:servicenetworking/connection:Connection": (
         {"network": "vpc", "service": "servicenetworking.googleapis.com",
          "reservedPeeringRanges": ["services"]},

@@ -56,6 +56,16 @@ OPERATIONS: Final[Table] = {
             ("displayName", LONG, "at most 512"),
         ],
     ),
+    "gcp:monitoring/metricDescriptor:MetricDescriptor": (
+        {"type": "custom.googleapis.com/esteira/drift", "metricKind": "GAUGE",
+         "valueType": "DOUBLE", "labels": [{"key": "feature", "valueType": "STRING"}]},
+        [
+            ("type", "drift", "DOMAIN/PATH"),
+            ("metricKind", "COUNTER", "is not one of"),
+            ("valueType", "FLOAT", "is not one of BOOL"),
+            ("labels[0].key", "Feature", "lower-case letters"),
+        ],
+    ),
     "gcp:monitoring/dashboard:Dashboard": (
         {"dashboardJson": '{"displayName": "ML", "gridLayout": {"widgets": []}}'},
         [
