@@ -115,10 +115,10 @@ class Rest:
         """GET; query parameters as given."""
         return self.call("GET", path, query)
 
-    def find(self, path: str) -> dict[str, Any] | None:
-        """GET, None where there is nothing."""
+    def find(self, path: str, **query: Any) -> dict[str, Any] | None:
+        """GET, None where there is nothing; query parameters as given, none in the path."""
         try:
-            return self.get(path)
+            return self.get(path, **query)
         except ServiceError as error:
             if error.code == 404:
                 return None
@@ -159,7 +159,11 @@ class Rest:
         """
         try:
             answer = self._http.request(
-                method, path, params=dict(query or {}), json=None if body is None else dict(body)
+                method,
+                path,
+                # An empty one would take away what the path itself asks.
+                params=dict(query) if query else None,
+                json=None if body is None else dict(body),
             )
         except httpx.HTTPError as error:
             raise ServiceError(

@@ -198,8 +198,9 @@ class BucketMember(_Member):
         return {"bucket": resource.removeprefix("b/")}
 
     def policy(self, resource: str) -> Policy | None:
+        # A policy with conditions is answered to those who know of them.
         return self._clients.storage_rest.find(
-            f"/storage/v1/{resource}/iam?optionsRequestedPolicyVersion=3"
+            f"/storage/v1/{resource}/iam", optionsRequestedPolicyVersion=3
         )
 
     def replace(self, resource: str, policy: Policy) -> None:
