@@ -13,6 +13,9 @@ from components import checks
 from components.child_opts import child_opts
 from components.flex_template import FlexTemplate
 
+AUTOSCALING: Final = "AUTOSCALING_ALGORITHM_BASIC"
+"""By throughput and backlog, in the words of Dataflow's API: that of templates refuses the pipeline
+option's `THROUGHPUT_BASED`."""
 AT_LEAST_ONCE: Final = "streaming_mode_at_least_once"
 """How a template is told, by Google's document "Set the pipeline streaming mode"."""
 
@@ -92,7 +95,7 @@ class StreamingJob(pulumi.ComponentResource):
             # From one worker to as many as the backlog asks for.
             num_workers=1,
             max_workers=args.max_workers,
-            autoscaling_algorithm="THROUGHPUT_BASED",
+            autoscaling_algorithm=AUTOSCALING,
             enable_streaming_engine=True,
             additional_experiments=[AT_LEAST_ONCE] if args.at_least_once else None,
             ip_configuration="WORKER_IP_PRIVATE",

@@ -288,7 +288,7 @@ class TestStreamingJob:
             lambda opts: StreamingJob("demo", args=_job(_template(opts), max_workers=7), opts=opts)
         ).inputs("FlexTemplateJob")
         assert (job["numWorkers"], job["maxWorkers"]) == (1, 7)
-        assert job["autoscalingAlgorithm"] == "THROUGHPUT_BASED"
+        assert job["autoscalingAlgorithm"] == "AUTOSCALING_ALGORITHM_BASIC"
         assert job["enableStreamingEngine"] is True
         assert job["ipConfiguration"] == "WORKER_IP_PRIVATE"
         assert job["onDelete"] == "drain"
