@@ -42,6 +42,8 @@ class PipelineRunnerArgs:
     """Policy tags of columns that the steps query, although they hold personal data."""
     images: gcp.artifactregistry.Repository
     """Where the steps' image is pulled from."""
+    grants: Sequence[Grant] = ()
+    """What else the steps may do."""
     root: str = "pipelines"
     """The folder of the bucket under which each run has its own."""
 
@@ -100,6 +102,7 @@ class PipelineRunner(pulumi.ComponentResource):
                             "roles/logging.logWriter",
                         )
                     ],
+                    *args.grants,
                 ],
                 # A step submits custom jobs, and retraining submits runs, as this same identity.
                 acts_as_itself=True,

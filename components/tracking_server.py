@@ -52,6 +52,8 @@ class TrackingServerArgs:
     """Through which it reaches the database."""
     kms_key: pulumi.Input[str] | None = None
     bucket_kms_key: pulumi.Input[str] | None = None
+    access_log: pulumi.Input[str] | None = None
+    """Bucket that keeps a log of who touched the files."""
     force_destroy: bool = False
     """Whether destroying the stack deletes the bucket while it holds files."""
     protect: bool = False
@@ -101,6 +103,11 @@ class TrackingServer(pulumi.ComponentResource):
             encryption=None
             if args.bucket_kms_key is None
             else gcp.storage.BucketEncryptionArgs(default_kms_key_name=args.bucket_kms_key),
+            logging=None
+            if args.access_log is None
+            else gcp.storage.BucketLoggingArgs(
+                log_bucket=args.access_log, log_object_prefix=args.bucket
+            ),
             force_destroy=args.force_destroy,
             opts=child_opts(self, protect=args.protect),
         )

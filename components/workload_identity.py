@@ -16,9 +16,11 @@ from components import checks, dataset_access
 from components.child_opts import child_opts
 
 PROJECT_ROLES: Final = {
+    "roles/aiplatform.viewer": "models of the registry take no grants of their own",
     "roles/aiplatform.user": "Vertex AI has no finer grant for pipeline jobs and the registry",
     "roles/bigquery.jobUser": "a query belongs to a project, not to a dataset",
     "roles/bigquery.readSessionUser": "a read session belongs to a project",
+    "roles/cloudsql.instanceUser": "a database instance takes no grants of its own",
     "roles/dataflow.developer": "Dataflow jobs take no grants of their own",
     "roles/dataflow.worker": "Dataflow jobs take no grants of their own",
     "roles/logging.logWriter": "log entries belong to a project",

@@ -63,6 +63,7 @@ IMAGES: Final[dict[str, tuple[str, str | None]]] = {
     "ingestion-starter": ("ingestion", "starter"),
     "training": ("training", None),
     "serving": ("serving", None),
+    "tracking": ("tracking", None),
 }
 """By name: the folder under workloads/images, and the stage of its Dockerfile."""
 
@@ -195,7 +196,7 @@ def lay(settings: Settings) -> Foundation:
         opts=shared,
         agents=agents,
         repository=repository,
-        images=_images(repository, shared),
+        images=_images(settings, repository, shared),
         keys=keys,
         network=network.lay(settings, shared),
     )
@@ -254,8 +255,9 @@ def _keys(settings: Settings, agents: ServiceAgents, opts: pulumi.ResourceOption
 
 
 def _images(
-    repository: ImageRepository, opts: pulumi.ResourceOptions
+    settings: Settings, repository: ImageRepository, opts: pulumi.ResourceOptions
 ) -> dict[str, pulumi.Output[str]]:
+    off = set[str]() if settings.tracking.enabled else {"tracking"}
     return {
         name: Image(
             name,
@@ -268,4 +270,5 @@ def _images(
             opts=opts,
         ).ref
         for name, (folder, target) in IMAGES.items()
+        if name not in off
     }

@@ -21,6 +21,7 @@ from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, RAW, REPORTS,
 from stacks.environment import environment
 from stacks.foundation import Foundation
 from stacks.names import account_id
+from stacks.tracking import Tracking
 from workloads.batch_prediction.settings import BatchPredictionSettings
 from workloads.product import Product
 from workloads.training.settings import TrainingSettings
@@ -50,6 +51,7 @@ def lay(
     product: Product,
     foundation: Foundation,
     data: Data,
+    tracking: Tracking,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
 ) -> Model:
@@ -59,6 +61,7 @@ def lay(
         product: The declaration.
         foundation: What products share.
         data: What models learn from, and where their predictions go.
+        tracking: Where training logs its runs.
         caller: The identity that starts scheduled jobs.
         opts: Carry the product's provider.
     """
@@ -74,6 +77,7 @@ def lay(
             reads=[datasets[RAW]],
             writes=[datasets[FEATURES]],
             reads_personal=[data.policy.tag] if data.personal else [],
+            grants=tracking.grants(),
             images=foundation.repository.repository,
         ),
         opts=opts,

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 Days = Annotated[int, Field(ge=1, le=36_500)]
 _MACHINE: Final = r"^[a-z][a-z0-9]*-[a-z0-9-]+$"
 _EMAIL: Final = r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$"
+_ACCOUNT: Final = r"^[a-z0-9-]+@[a-z0-9.-]+\.gserviceaccount\.com$"
 _PRINCIPAL: Final = re.compile(r"(user|group|serviceAccount|domain|principal|principalSet):\S+")
 
 Principals = tuple[str, ...]
@@ -223,6 +224,12 @@ class Database(Group):
     """Cloud SQL for PostgreSQL: release records, inference logs, MLflow."""
 
     enabled: bool = Field(description="There is an instance")
+    name: str = Field(
+        default="esteira",
+        pattern=r"^[a-z]([a-z0-9-]{0,96}[a-z0-9])?$",
+        description="Its name; a new one where it was deleted lately: Google keeps a name for "
+        "a week",
+    )
     tier: str = Field(
         default="db-custom-1-3840",
         pattern=r"^db-(f1-micro|g1-small|custom-[0-9]+-[0-9]+|perf-optimized-N-[0-9]+)$",
@@ -272,6 +279,23 @@ class Serving(Group):
     )
     api_max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3, description="Instances that it may grow to"
+    )
+    api_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=40, description="Requests that one of its instances takes at once"
+    )
+    api_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=30, description="How long one of its requests may take"
+    )
+    api_domain: str | None = Field(
+        default=None,
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$",
+        description="Domain under which each product's API has a name, <product>.<domain>; a stack "
+        "with `security.privateEndpoint` has API Gateway only with one, on a load balancer",
+    )
+    api_clients: tuple[Annotated[str, Field(pattern=_ACCOUNT)], ...] = Field(
+        default=(),
+        description="E-mails of service accounts that the gateway lets in, beside each product's "
+        "own caller",
     )
 
 

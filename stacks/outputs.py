@@ -138,6 +138,30 @@ class Operations(_Part):
     dashboards: dict[str, str] = Field(description="`cost`: projects/.../dashboards/...")
 
 
+class Api(_Part):
+    """Predictions over HTTP; empty where the stack leaves them out."""
+
+    url: str | None = Field(description="https://... of the gateway, for clients from outside")
+    audience: str | None = Field(description="What a client's token has to say it is for")
+    service: str | None = Field(description="https://... of the Cloud Run service behind")
+    address: str | None = Field(description="What the A record of the API's name has to hold")
+
+
+class Database(_Part):
+    """PostgreSQL; empty where the stack has none."""
+
+    connection_name: str | None = Field(description="project:region:name")
+    address: str | None = Field(description="Private address")
+    databases: list[str] = Field(description="Names of the databases in it")
+
+
+class Tracking(_Part):
+    """MLflow; empty where the stack has none."""
+
+    url: str | None = Field(description="MLFLOW_TRACKING_URI, for those who may call the service")
+    artifacts: str | None = Field(description="gs://... bucket that holds the runs' files")
+
+
 class Product(_Part):
     """All that one ML product has on this stack."""
 
@@ -152,6 +176,7 @@ class Product(_Part):
     training: Training
     endpoint: Endpoint
     batch: Batch
+    api: Api
     features: Features
     monitoring: Monitoring
     dashboards: dict[str, str] = Field(
@@ -170,6 +195,8 @@ class Outputs(_Part):
     image_repository: str
     images: dict[str, str] = Field(description="By name, the reference with its digest")
     products: dict[str, Product]
+    database: Database
+    tracking: Tracking
     commons: Commons
     operations: Operations
 

@@ -19,6 +19,8 @@ from stacks import (
     model,
     operations,
     outputs,
+    prediction_api,
+    tracking,
     workbench,
 )
 from stacks.settings import Settings
@@ -39,9 +41,13 @@ def program() -> None:
         raise pulumi.RunError(str(error)) from error
     shared = foundation.lay(settings)
     common = commons.lay(shared)
+    records = tracking.lay(shared, common)
     watching = operations.lay(shared)
     datas: dict[str, data.Data] = {}
-    laid = {product.name: _lay(product, shared, common, watching, datas) for product in declared}
+    laid = {
+        product.name: _lay(product, shared, common, records, watching, datas)
+        for product in declared
+    }
     bench = workbench.lay(shared, datas)
     outputs.export(
         {
@@ -51,6 +57,7 @@ def program() -> None:
             "image_repository": shared.repository.url,
             "images": shared.images,
             "products": laid,
+            **tracking.outputs(records),
             "operations": operations.finish(watching),
             "commons": {
                 **commons.outputs(common),
@@ -64,6 +71,7 @@ def _lay(
     product: products.Product,
     shared: foundation.Foundation,
     common: commons.Commons,
+    records: tracking.Tracking,
     watching: operations.Operations,
     datas: dict[str, data.Data],
 ) -> dict[str, Any]:
@@ -72,7 +80,8 @@ def _lay(
     its_data = datas[product.name] = data.lay(product, shared, common, opts)
     its_features = features.lay(product, shared, common, its_data, opts)
     its_ingestion = ingestion.lay(product, shared, its_data, opts)
-    its_model = model.lay(product, shared, its_data, its_ingestion.caller, opts)
+    its_model = model.lay(product, shared, its_data, records, its_ingestion.caller, opts)
+    its_api = prediction_api.lay(product, shared, its_data, its_ingestion.caller, opts)
     return {
         "name": product.name,
         "title": product.title,
@@ -80,6 +89,7 @@ def _lay(
         **data.outputs(product, its_data),
         **ingestion.outputs(product, its_data, its_ingestion),
         **model.outputs(product, shared, its_data, its_model),
+        **prediction_api.outputs(its_api),
         **features.outputs(its_features),
         **operations.watch(watching, product, its_data, its_ingestion, its_model, opts),
         "service_accounts": {
