@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -40,21 +41,25 @@ def marker(stack: str) -> str:
 
 def render(document: Document, limit: int = LIMIT) -> str:
     """The whole comment, at most `limit` characters long."""
-    blocks = list(document.blocks)
-    text = _print(document, blocks, [])
+    kept = [(one, _block(one)) for one in document.blocks]
     left_out: list[str] = []
-    while len(text) > limit and (found := _lightest(blocks)) is not None:
-        left_out.append(_words(blocks[found]))
-        del blocks[found]
-        text = _print(document, blocks, left_out)
-    while len(text) > limit and blocks:
-        left_out.append(_words(blocks.pop()))
-        text = _print(document, blocks, left_out)
-    return text
+    length = len(_print(document, [printed for _, printed in kept], left_out))
+    # The lightest folds go first, of equal ones the last; then whatever is left, from the end.
+    order = sorted(
+        [one for one, _ in reversed(kept)],
+        key=lambda one: one.weight if isinstance(one, Fold) else math.inf,
+    )
+    for one in order:
+        if length <= limit:
+            break
+        left_out.append(_words(one))
+        kept = [pair for pair in kept if pair[0] is not one]
+        length = len(_print(document, [printed for _, printed in kept], left_out))
+    return _print(document, [printed for _, printed in kept], left_out)
 
 
-def _print(document: Document, blocks: Sequence[Block], left_out: Sequence[str]) -> str:
-    parts = [marker(document.stack), *(_block(one) for one in blocks)]
+def _print(document: Document, printed: Sequence[str], left_out: Sequence[str]) -> str:
+    parts = [marker(document.stack), *printed]
     if left_out:
         names = "; ".join(left_out[:8]) + ("; …" if len(left_out) > 8 else "")
         parts.append(
@@ -62,12 +67,6 @@ def _print(document: Document, blocks: Sequence[Block], left_out: Sequence[str])
             f"characters: {text(names)}. All of it: {code(document.command)}"
         )
     return "\n\n".join(parts) + "\n"
-
-
-def _lightest(blocks: Sequence[Block]) -> int | None:
-    """The fold to leave out first: of the lightest, the last."""
-    folds = [(one.weight, -i) for i, one in enumerate(blocks) if isinstance(one, Fold)]
-    return -min(folds)[1] if folds else None
 
 
 def _words(block: Block) -> str:

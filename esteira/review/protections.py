@@ -130,7 +130,7 @@ _PROPERTIES: Final[tuple[tuple[re.Pattern[str], Area, _Rule], ...]] = tuple(
         )),
         (r"(?:^|\.)(?:network|subnetwork|privateNetwork)$", Area.NETWORK, _present),
         (r"attributeCondition$", Area.IDENTITY, _present),
-        (r"(?:kmsKey\w*|encryptionKey\w*|cloudKmsKey\w*|cryptoKey\w*)$", Area.ENCRYPTION, _present),
+        (r"(?i)(?:kmsKey|encryptionKey|cryptoKey)\w*$", Area.ENCRYPTION, _present),
         (r"rotationPeriod$|protectionLevel$", Area.ENCRYPTION, _present),
         (r"serviceAccount(?:Email)?$", Area.IDENTITY, lambda old, new: Direction.CHANGED),
         (r"[dD]eletionProtection\w*$|^protect$|preventDestroy$", Area.DELETION, _good),

@@ -128,7 +128,7 @@ def _loss(change: Change) -> Line:
         Code(f"{one.title} {one.name}"),
     ]
     if change.kind is Kind.DELETE:
-        line += [", which no longer is in the program; with it goes ", held]
+        line += [", which no longer is in the program; with it go ", held]
     elif change.reasons:
         line.append(", because ")
         for i, reason in enumerate(change.reasons):

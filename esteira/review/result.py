@@ -22,7 +22,7 @@ STATEFUL: Final = {
     "gcp:sql/databaseInstance:DatabaseInstance": "its databases",
     "gcp:sql/database:Database": "its tables",
     "gcp:kms/keyRing:KeyRing": "its keys",
-    "gcp:kms/cryptoKey:CryptoKey": "whatever it encrypts",
+    "gcp:kms/cryptoKey:CryptoKey": "the means to read whatever it encrypted",
     "gcp:pubsub/topic:Topic": "its retained messages and every subscription",
     "gcp:pubsub/subscription:Subscription": "its unacknowledged messages",
     "gcp:pubsub/schema:Schema": "its revisions",
