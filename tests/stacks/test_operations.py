@@ -1,0 +1,412 @@
+"""What can fail is watched, somebody is told, and it says where to read on."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.metric_types import ALIGNERS, TABLE
+from components.series import REDUCERS
+from localcloud.rest.discovery import Api
+from workloads import product as products
+from workloads import telemetry
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RUNBOOKS = CHECKOUT / "docs" / "runbooks"
+ALERT = "gcp:monitoring/alertPolicy:AlertPolicy"
+DASHBOARD = "gcp:monitoring/dashboard:Dashboard"
+EVERYTHING: dict[str, Any] = {
+    "alerts": {
+        "enabled": True,
+        "dashboards": True,
+        "logSink": True,
+        "uptimeChecks": True,
+        "emails": ["ops@example.com"],
+        "slackChannel": "#ops",
+        "teamsWebhookSecret": "teams-webhook",
+    },
+    "github": {"repository": "acme/flights", "branch": "main"},
+    "budget": {"billingAccount": "012345-6789AB-CDEF01", "monthlyAmount": 500},
+}
+CUSTOM = {one.type for one in telemetry.CUSTOM_METRICS}
+
+
+@dataclass
+class Stack:
+    """A composed stack."""
+
+    mocks: Any
+    outputs: dict[str, Any]
+
+    def of(self, token: str) -> dict[str, dict[str, Any]]:
+        """The checked inputs of all resources of a type, by name."""
+        return {one.name: one.inputs for one in self.mocks.find(token)}
+
+
+def composed(compose: Any, name: str, **settings: Any) -> Stack:
+    """The program with these settings."""
+    given = {"environment": name, "project": f"esteira-{name}"}
+    made = compose(given | {key: json.dumps(value) for key, value in settings.items()})
+    return Stack(made.mocks, made.outputs)
+
+
+@pytest.fixture(scope="module")
+def prod(compose_once: Any) -> Stack:
+    return composed(compose_once, "prod", **EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def local(compose_once: Any) -> Stack:
+    return composed(compose_once, "local")
+
+
+def conditions(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each threshold of each alert policy."""
+    for name, policy in stack.of(ALERT).items():
+        for condition in policy["conditions"]:
+            if "conditionThreshold" in condition:
+                yield name, condition["conditionThreshold"]
+
+
+def queries(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each filter with its aggregation, of every alert policy and every dashboard."""
+    for name, threshold in conditions(stack):
+        yield name, {"filter": threshold["filter"], "aggregation": threshold["aggregations"][0]}
+        if "denominatorFilter" in threshold:
+            [aggregation] = threshold["denominatorAggregations"]
+            yield name, {"filter": threshold["denominatorFilter"], "aggregation": aggregation}
+
+    def within(node: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(node, dict):
+            if "filter" in node and "aggregation" in node:
+                yield node
+            for value in node.values():
+                yield from within(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from within(value)
+
+    for name, dashboard in stack.of(DASHBOARD).items():
+        for query in within(json.loads(dashboard["dashboardJson"])):
+            yield name, query
+
+
+def alert_of(policy: dict[str, Any]) -> str:
+    """The name of an alert, from its runbook."""
+    return re.findall(r"docs/runbooks/([\w-]+)\.md", policy["documentation"]["content"])[0]
+
+
+class TestAlerts:
+    """Every policy of a stack that has all of them."""
+
+    def test_each_thing_that_can_fail_has_one(self, prod: Stack) -> None:
+        product = products.load("flight-delay")
+        policies = {name for name in prod.of(ALERT) if name.startswith("flight-delay-")}
+        expected = {
+            "dead-letters",
+            "streaming-job-failed",
+            "streaming-job-stalled",
+            "batch-ingestion-failed",
+            "batch-prediction-job-failed",
+            "ingestion-starter-service-errors",
+            "ingestion-starter-service-latency",
+            "endpoint-errors",
+            "endpoint-latency",
+            "training-failed",
+            "drift",
+            "stale-model",
+        }
+        for source in product.streams:
+            plural = source.contract.PLURAL
+            expected |= {
+                f"{plural}-{alert}"
+                for alert in ("stream-backlog", "stream-oldest-unacked", "undeliverable-messages")
+            }
+        assert {f"flight-delay-{one}" for one in expected} <= policies
+        assert "platform-undelivered-alerts" in prod.of(ALERT)
+        jobs = {one.inputs["name"] for one in prod.mocks.find("gcp:cloudrunv2/job:Job")}
+        watched = {
+            re.findall(r'job_name = "([^"]+)"', threshold["filter"])[0]
+            for name, threshold in conditions(prod)
+            if name.endswith("-job-failed") and "cloud_run_job" in threshold["filter"]
+        }
+        assert {job for job in jobs if job.startswith("flight-delay-")} == watched
+
+    def test_each_tells_everybody_and_carries_the_labels(self, prod: Stack) -> None:
+        kinds = sorted(one["type"] for one in prod.of("NotificationChannel").values())
+        assert kinds == ["email", "pubsub", "slack"]
+        for name, policy in prod.of(ALERT).items():
+            assert len(policy["notificationChannels"]) == 3, name
+            assert set(policy["userLabels"]) == {
+                "environment",
+                "product",
+                "owner",
+                "cost-center",
+                "managed-by",
+            }
+            assert policy["severity"] in ("CRITICAL", "ERROR", "WARNING")
+            assert "autoClose" in policy["alertStrategy"]
+
+    def test_each_has_a_runbook_and_each_runbook_an_alert(self, prod: Stack) -> None:
+        pages = {page.stem for page in RUNBOOKS.glob("*.md")}
+        alerts = {alert_of(policy) for policy in prod.of(ALERT).values()}
+        assert alerts <= pages
+        # A budget is no alert policy; a gateway and a database are not part of every stack.
+        elsewhere = {"budget", "api-unreachable"} | {
+            page for page in pages if page.startswith("database-")
+        }
+        assert pages - alerts <= elsewhere
+
+    def test_the_runbook_is_linked_where_its_repository_is_known(
+        self, prod: Stack, local: Stack
+    ) -> None:
+        policy = prod.of(ALERT)["flight-delay-drift"]
+        page = "https://github.com/acme/flights/blob/main/docs/runbooks/drift.md"
+        assert policy["documentation"]["links"] == [{"displayName": "Runbook", "url": page}]
+        assert local.of(ALERT) == {}
+
+    def test_a_private_endpoint_is_watched_as_one(self, prod: Stack) -> None:
+        filters = [
+            one["filter"]
+            for name, one in conditions(prod)
+            if name == "flight-delay-endpoint-errors"
+        ]
+        assert any("online/private/response_count" in one for one in filters)
+        assert any("online/response_count" in one for one in filters)
+
+    def test_batch_jobs_are_found_by_the_name_that_the_starter_gives(self, prod: Stack) -> None:
+        starter = importlib.import_module("workloads.ingestion.starter")
+        files = importlib.import_module("workloads.ingestion.files")
+        landed = files.LandedObject.parse("gs://b/weather/a.jsonl#1")
+        job = starter.job_name(products.load("flight-delay"), "weather", landed)
+        [start] = [
+            re.findall(r'starts_with\("([^"]+)"\)', one["filter"])[0]
+            for name, one in conditions(prod)
+            if name == "flight-delay-batch-ingestion-failed"
+        ]
+        assert job.startswith(start)
+
+
+class TestMetrics:
+    """A misspelt metric is no error anywhere: the alert just never fires."""
+
+    def test_every_filter_names_a_metric_of_the_table_and_its_resource(self, prod: Stack) -> None:
+        found = list(queries(prod))
+        assert len(found) > 40
+        for name, query in found:
+            [metric] = re.findall(r'metric\.type = "([^"]+)"', query["filter"])
+            [resource] = re.findall(r'resource\.type = "([^"]+)"', query["filter"])
+            if metric in CUSTOM:
+                kind, value, expected = "GAUGE", "DOUBLE", "global"
+            else:
+                known = TABLE[metric]
+                kind, value, expected = known.kind, known.value, known.resource
+            assert resource == expected, name
+            aggregation = query["aggregation"]
+            kinds, values = ALIGNERS[aggregation["perSeriesAligner"]]
+            assert kind in kinds, (name, metric)
+            assert value in values, (name, metric)
+            assert aggregation.get("crossSeriesReducer", "REDUCE_SUM") in REDUCERS
+
+    def test_ratios_are_of_one_period_and_one_grouping(self, prod: Stack) -> None:
+        ratios = [one for _, one in conditions(prod) if "denominatorFilter" in one]
+        assert ratios
+        for ratio in ratios:
+            assert ratio["aggregations"] == ratio["denominatorAggregations"]
+
+    def test_our_own_metrics_are_declared_before_an_alert_needs_them(self, prod: Stack) -> None:
+        declared = {one["type"]: one for one in prod.of("MetricDescriptor").values()}
+        assert set(declared) == CUSTOM
+        for one in telemetry.CUSTOM_METRICS:
+            labels = {label["key"] for label in declared[one.type]["labels"]}
+            assert labels == {name for name, _ in one.labels}
+        made = [one.name for one in prod.mocks.made]
+        assert made.index("drift-score") < made.index("flight-delay-drift")
+
+    def test_what_is_logged_is_what_is_counted(self, prod: Stack) -> None:
+        metrics = {one["name"]: one for one in prod.of("gcp:logging/metric:Metric").values()}
+        dead = metrics["esteira/flight-delay/dead_letters"]
+        [text] = re.findall(r'jsonPayload\.message=~"(.*)"', dead["filter"])
+        line = telemetry.DEAD_LETTER % ("attributes.event_timestamp", "pubsub")
+        assert re.search(text, line)
+        for label, extractor in dead["labelExtractors"].items():
+            [pattern] = re.findall(r'REGEXP_EXTRACT\(jsonPayload\.message, "(.*)"\)', extractor)
+            found = re.search(pattern, line)
+            assert found is not None, label
+        assert re.search(pattern, line)
+        [job] = re.findall(r'job_name=~"(.*)"', dead["filter"])
+        assert re.search(job, "flight-delay-streaming-ingestion")
+        assert not re.search(job, "flight-delay-two-streaming-ingestion")
+        approved = metrics["esteira/flight-delay/gate_approvals"]["filter"].strip('"')
+        assert approved == telemetry.GATE_DECISION % ("flight-delay", True)
+
+
+class TestDashboards:
+    """Generated from the products, alike each time."""
+
+    def test_each_product_has_three_and_the_platform_one(self, prod: Stack) -> None:
+        assert set(prod.of(DASHBOARD)) == {
+            "platform-cost",
+            *(
+                f"{name}-{what}"
+                for name in products.names()
+                for what in ("stream", "serving", "models")
+            ),
+        }
+
+    def test_each_is_what_cloud_monitoring_takes(self, prod: Stack) -> None:
+        api = Api.load("monitoring", "v1")
+        for name, dashboard in prod.of(DASHBOARD).items():
+            shown = json.loads(dashboard["dashboardJson"])
+            assert api.violations_of("Dashboard", shown) == [], name
+            assert "serviceAccount" not in dashboard["dashboardJson"]
+
+
+class TestSharing:
+    """What products share: channels, the way to Teams, logs, the budget."""
+
+    def test_alerts_and_budget_reach_the_topic(self, prod: Stack) -> None:
+        topic = "projects/esteira-prod/topics/alerts"
+        channel = next(
+            one for one in prod.of("NotificationChannel").values() if one["type"] == "pubsub"
+        )
+        assert channel["labels"] == {"topic": topic}
+        [budget] = prod.of("gcp:billing/budget:Budget").values()
+        assert budget["allUpdatesRule"]["pubsubTopic"] == topic
+        relay = prod.of("gcp:pubsub/subscription:Subscription")["alerts-to-teams"]
+        assert relay["topic"] == topic
+        assert relay["deadLetterPolicy"]["maxDeliveryAttempts"] == 100
+
+    def test_the_webhook_is_filled_in_by_cloud_run_alone(self, prod: Stack) -> None:
+        service = prod.of("gcp:cloudrunv2/service:Service")["alerts-to-teams"]
+        [container] = service["template"]["containers"]
+        envs = {one["name"]: one for one in container["envs"]}
+        assert envs["TEAMS_WEBHOOK"]["valueSource"]["secretKeyRef"] == {
+            "secret": "teams-webhook",
+            "version": "latest",
+        }
+        assert "value" not in envs["TEAMS_WEBHOOK"]
+        assert envs["LEDGER"]["value"] == "gs://esteira-prod-alerts"
+        assert envs["ENVIRONMENT"]["value"] == "prod"
+        assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+        reader = prod.of("gcp:secretmanager/secretIamMember:SecretIamMember")
+        assert reader["alerts-to-teams-webhook"]["role"] == "roles/secretmanager.secretAccessor"
+
+    def test_logs_are_kept_as_long_as_the_settings_say(self, prod: Stack) -> None:
+        dataset = prod.of("gcp:bigquery/dataset:Dataset")["workload-logs"]
+        assert dataset["datasetId"] == "logs"
+        assert dataset["defaultPartitionExpirationMs"] == 400 * 86_400_000
+        assert "kmsKeyName" in dataset["defaultEncryptionConfiguration"]
+
+    def test_the_outputs_tell_of_it(self, prod: Stack, local: Stack) -> None:
+        told = prod.outputs["esteira"]
+        assert told["operations"]["alerts_topic"] == "projects/esteira-prod/topics/alerts"
+        assert told["operations"]["logs"] == "esteira-prod.logs"
+        assert set(told["operations"]["dashboards"]) == {"cost"}
+        shown = told["products"]["flight-delay"]["dashboards"]
+        assert set(shown) == {"stream", "serving", "models"}
+        assert local.outputs["esteira"]["operations"] == {
+            "alerts_topic": None,
+            "alerts_inbox": None,
+            "logs": None,
+            "dashboards": {},
+        }
+
+    def test_local_can_have_all_of_it_with_thresholds_of_its_own(self, compose: Any) -> None:
+        alerts = {**EVERYTHING["alerts"], "oldestUnackedSeconds": 777, "driftScore": 0.25}
+        stack = composed(compose, "local", alerts=alerts)
+        assert len(stack.of(DASHBOARD)) > 3
+        made = stack.of(ALERT)
+        oldest = made["flight-delay-flights-stream-oldest-unacked"]["conditions"][0]
+        assert oldest["conditionThreshold"]["thresholdValue"] == 777
+        drift = made["flight-delay-drift"]["conditions"][0]
+        assert drift["conditionThreshold"]["thresholdValue"] == 0.25
+
+
+GCLOUD = {
+    "ai endpoints list": {"--region"},
+    "api-gateway gateways list": {"--location"},
+    "billing budgets list": {"--billing-account"},
+    "dataflow jobs describe": {"--region", "--full"},
+    "dataflow jobs drain": {"--region"},
+    "dataflow jobs list": {"--region", "--status", "--filter"},
+    "logging read": {"--freshness", "--limit"},
+    "pubsub subscriptions describe": set[str](),
+    "pubsub subscriptions pull": {"--limit", "--format", "--auto-ack"},
+    "run jobs execute": {"--region", "--wait"},
+    "run jobs executions list": {"--job", "--region"},
+    "run services describe": {"--region"},
+    "run services list": {"--region"},
+    "run services update": {"--update-labels", "--region"},
+    "run services update-traffic": {"--to-revisions", "--region"},
+    "scheduler jobs list": {"--location"},
+    "secrets versions add": {"--data-file"},
+    "sql instances describe": {"--format"},
+    "sql operations list": {"--instance", "--limit"},
+    "storage cp": set[str](),
+}
+"""The commands that runbooks use, with their options: by the reference of gcloud,
+https://cloud.google.com/sdk/gcloud/reference."""
+
+
+class TestRunbooks:
+    """What people do at night was tried by day."""
+
+    @pytest.fixture(params=sorted(RUNBOOKS.glob("*.md")), ids=lambda one: one.stem)
+    def page(self, request: pytest.FixtureRequest) -> str:
+        return request.param.read_text()
+
+    def test_it_says_what_how_to_look_and_how_to_mend(self, page: str) -> None:
+        assert re.findall(r"^## (.*)$", page, re.MULTILINE) == [
+            "What it means",
+            "How to look",
+            "How to mend",
+        ]
+        assert re.search(r"```(sh|bash|sql)\n", page)
+
+    def test_gcloud_knows_its_commands(self, page: str) -> None:
+        for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
+            for line in block.splitlines():
+                words = line.removeprefix("gcloud ")
+                assert words != line, f"who checks `{line}`?"
+                command = next((one for one in GCLOUD if words.startswith(f"{one} ")), None)
+                assert command is not None, line
+                # Quoted filters hold no options.
+                options = set(re.findall(r"(?<= )--[\w-]+", re.sub(r"'[^']*'", "", words)))
+                assert options <= GCLOUD[command] | {"--project"}, line
+                assert "--project" in options or command.startswith("billing"), line
+
+    def test_its_settings_exist(self, page: str) -> None:
+        from stacks.settings import Settings
+
+        schema = Settings.model_json_schema(by_alias=True)
+        for group, key in re.findall(r"`esteira:(\w+)\.(\w+)`", page):
+            reference = schema["properties"][group]
+            name = (reference.get("$ref") or reference["allOf"][0]["$ref"]).rpartition("/")[2]
+            assert key in schema["$defs"][name]["properties"], f"{group}.{key}"
+
+    def test_its_queries_name_tables_and_columns_that_there_are(
+        self, page: str, prod: Stack
+    ) -> None:
+        tables = {
+            f"esteira-prod.{one['datasetId']}.{one['tableId']}": {
+                column["name"] for column in json.loads(one["schema"])
+            }
+            for one in prod.of("gcp:bigquery/table:Table").values()
+            if "schema" in one and "view" not in one
+        }
+        for query in re.findall(r"```sql\n(.*?)```", page, re.DOTALL):
+            named = re.findall(r"`([^`]+)`", query)
+            for table in named:
+                text = re.sub(r"'[^']*'|`[^`]*`", "", query)
+                aliases = set(re.findall(r"\bAS (\w+)", text))
+                words = set(re.findall(r"\b[a-z_]{2,}\b", text))
+                assert words <= tables[table] | aliases, words - tables[table] - aliases
+            assert named or "pg_" in query
