@@ -24,8 +24,12 @@ A value that is not known in the preview is judged in the update, before the res
 ```
 esteira policies list                 # this page, shorter
 esteira policies check prod           # judge a stack; needs no credentials
-pulumi up -s prod --policy-pack policies --policy-pack-config policies/config.json
+PATH=$PATH:tools/policies pulumi up -s prod --policy-pack tools/policies \\
+  --policy-pack-config policies/config.json
 ```
+
+`tools/policies` starts the pack by itself. Where Pulumi's own installation brings its Python
+language host, `--policy-pack policies` does the same.
 
 Each policy has the option `exemptions`, in `policies/config.json` under its name: the pattern of
 the urns (`urn`), why they may break it (`reason`), and the last day on which they may (`expires`).

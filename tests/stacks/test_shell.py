@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from esteira.engine import install, stack
+from esteira.engine import install, policies, stack
 from esteira.paths import ROOT
 
 ENGINE = install.find()
@@ -38,7 +38,12 @@ def shell(folder: Path, port: int, *words: str) -> str:
             **os.environ,
             # As after `. .venv/bin/activate`.
             "PATH": os.pathsep.join(
-                [str(Path(sys.executable).parent), str(ENGINE.path.parent), os.environ["PATH"]]
+                [
+                    str(Path(sys.executable).parent),
+                    str(ENGINE.path.parent),
+                    os.environ["PATH"],
+                    str(policies.PACK),
+                ]
             ),
             "VIRTUAL_ENV": str(Path(sys.executable).parents[1]),
             "PULUMI_HOME": str(folder / "home"),
@@ -79,10 +84,12 @@ def planned(steps: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def test_the_shell_plans_what_esteira_plans(folder: Path) -> None:
+def test_the_shell_plans_what_esteira_plans_and_may_judge_it(folder: Path) -> None:
     with stack.validating_provider() as port:
         shell(folder, port, "stack", "init", "dev")
-        typed = json.loads(shell(folder, port, "preview", "-s", "dev", "--json"))
+        judged = ["--policy-pack", str(policies.PACK), "--policy-pack-config", str(policies.CONFIG)]
+        words = ["preview", "-s", "dev", "--json", *(judged if policies.ready() else [])]
+        typed = json.loads(shell(folder, port, *words))
     with stack.opened("dev", offline=True, progress=lambda _: None) as opened:
         ours = opened.digest()
     assert {step["urn"] for step in typed["steps"]} == {step["urn"] for step in ours["steps"]}
