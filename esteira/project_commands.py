@@ -82,7 +82,8 @@ def bootstrap(
     if as_json:
         print_json(result.as_dict())
     elif not result.refused:
-        _next(result.names.backend, result.names.account, stack, dry_run)
+        names = result.names
+        _next(names.backend, names.secrets_provider, names.account, stack, dry_run)
         if settings.github.repository:
             console.print(
                 f"The first `up` lets GitHub in: {settings.github.repository}, branch "
@@ -148,7 +149,7 @@ def _mend(commands: list[str], who: str) -> None:
         console.print(f"  [dim]by {escape(who)}[/]", highlight=False)
 
 
-def _next(backend: str, account: str, stack: str, dry_run: bool) -> None:
+def _next(backend: str, provider: str, account: str, stack: str, dry_run: bool) -> None:
     console.print(
         f"\n{'It would be ready' if dry_run else 'Ready'}. To deploy as {account}:",
         highlight=False,
@@ -157,6 +158,8 @@ def _next(backend: str, account: str, stack: str, dry_run: bool) -> None:
         f"gcloud auth application-default login --impersonate-service-account={account}",
         f"pulumi login {backend}    # or, in Pulumi.yaml: backend: {{url: {backend}}}",
         f"esteira doctor {stack}",
+        f"esteira up {stack}    # or, in the shell:",
+        f'pulumi stack init {stack} --secrets-provider "{provider}"    # once',
         f"pulumi up -s {stack}",
     ):
         console.print(f"  {escape(command)}", style="cyan", highlight=False, soft_wrap=True)

@@ -45,7 +45,9 @@ class SwitchOn:
         services = self.google.api("serviceusage", "v1").services()
         parent = f"projects/{self.google.project}"
         names = [f"{parent}/services/{api}.googleapis.com" for api in self.apis]
-        answer = calls.read(services.batchGet(parent=parent, names=names)) or {}
+        answer = calls.read(services.batchGet(parent=parent, names=names))
+        if answer is None:
+            raise refused(f"Service Usage knows no {parent}")
         states = {
             one["name"].rpartition("/")[2]: one.get("state") for one in answer.get("services", ())
         }

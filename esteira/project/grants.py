@@ -47,17 +47,18 @@ class Granted:
 
     def changes(self, found: Policy) -> Sequence[Change]:
         bindings = [dict(one) for one in found.get("bindings", ())]
-        added: list[str] = []
+        added: dict[str, list[str]] = {}
         for binding in self.wanted():
             if not _held(bindings, binding):
                 _without_predecessor(bindings, binding)
                 _add(bindings, binding)
-                added.append(f"grant {binding.role} to {binding.member}")
+                added.setdefault(binding.member, []).append(binding.role)
         if not added:
             return ()
         conditional = any("condition" in one for one in bindings)
         policy = {**found, "bindings": bindings, "version": 3 if conditional else 1}
-        return [Change(what="; ".join(added), request=self.set_(policy))]
+        what = "; ".join(f"grant {', '.join(roles)} to {who}" for who, roles in added.items())
+        return [Change(what=what, request=self.set_(policy))]
 
     def notes(self, found: Policy) -> Sequence[str]:
         return self.warn(found)

@@ -108,6 +108,20 @@ class TestAProjectThatIsReady:
         assert not [one for one in findings if one.status is not Status.OK]
         assert len(findings) > 10
 
+    def test_may_use_more_apis_than_one_request_tells_about(self, look: Examine) -> None:
+        many = [
+            Resource(
+                token="gcp:projects/service:Service",
+                name=f"api{n}",
+                inputs={"service": f"a-rather-long-name-of-an-api-{n}.googleapis.com"},
+            )
+            for n in range(40)
+        ]
+        findings = look(declared(resources=many))
+        assert amiss(findings) == []
+        (told,) = [one for one in findings if one.subject == "APIs"]
+        assert "api-39" in told.found
+
     def test_lacks_no_permission_silently(self, cloud: Any, look: Examine) -> None:
         cloud.deny("pubsub.topics.create")
         found = only(look(), "Permissions")
