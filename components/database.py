@@ -79,6 +79,8 @@ class DatabaseArgs:
     backups_kept: int = 14
     recovery_days: int = 7
     """Days to which any point in time can be recovered; 1 to 7, with ENTERPRISE_PLUS to 35."""
+    labels: Mapping[str, str]
+    """On the instance: it is the one thing that a provider's default labels do not reach."""
     kms_key: pulumi.Input[str] | None = None
     deletion_protection: bool = False
     """Whether Google refuses to delete it."""
@@ -196,6 +198,7 @@ def _settings(args: DatabaseArgs) -> gcp.sql.DatabaseInstanceSettingsArgs:
     return sql.DatabaseInstanceSettingsArgs(
         tier=args.tier,
         edition=args.edition,
+        user_labels=dict(args.labels),
         availability_type="REGIONAL" if args.highly_available else "ZONAL",
         deletion_protection_enabled=args.deletion_protection,
         disk_type="PD_SSD",

@@ -149,11 +149,7 @@ def lay(settings: Settings) -> Foundation:
     Args:
         settings: Of this stack.
     """
-    labels = {
-        "product": "platform",
-        "owner": settings.owner,
-        "cost-center": settings.cost_center,
-    }
+    labels = shared_labels(settings)
     # Switching APIs on needs a provider, and all else needs the APIs: hence one before, one after.
     enabled = EnabledApis(
         "apis",
@@ -200,6 +196,17 @@ def lay(settings: Settings) -> Foundation:
         keys=keys,
         network=network.lay(settings, shared),
     )
+
+
+def shared_labels(settings: Settings) -> dict[str, str]:
+    """The labels of what products share, for what no provider can label."""
+    return {
+        "environment": settings.environment.value,
+        "managed-by": "pulumi",
+        "product": "platform",
+        "owner": settings.owner,
+        "cost-center": settings.cost_center,
+    }
 
 
 def _provider(

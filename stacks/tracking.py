@@ -22,7 +22,7 @@ from components.workload_identity import (
 from stacks.commons import Commons
 from stacks.defaults import Environment
 from stacks.environment import environment
-from stacks.foundation import Foundation
+from stacks.foundation import Foundation, shared_labels
 from stacks.settings import Settings
 from workloads.tracking.settings import TrackingSettings
 
@@ -115,6 +115,7 @@ def _database(foundation: Foundation, identity: WorkloadIdentity | None) -> Data
             disk_gb=wanted.disk_gb,
             backups=wanted.backups,
             recovery_days=wanted.recovery_days,
+            labels=shared_labels(settings),
             kms_key=foundation.key("sqladmin"),
             deletion_protection=settings.security.deletion_protection,
             protect=settings.security.protect,
