@@ -60,14 +60,10 @@ class Table:
             )
         columns = [column["name"] for column in self.schema]
         wanted = [*self.cluster_by, *([self.partition_by] if self.partition_by else [])]
-        for column in [*wanted, *self.personal]:
+        named = [("partition_by, cluster_by", column) for column in wanted]
+        for argument, column in [*named, *(("personal", column) for column in self.personal)]:
             if column not in columns:
-                raise checks.InvalidArgs(
-                    who,
-                    "partition_by, cluster_by, personal",
-                    column,
-                    f"a column: {', '.join(columns)}",
-                )
+                raise checks.InvalidArgs(who, argument, column, f"a column: {', '.join(columns)}")
         if len(self.cluster_by) > CLUSTERINGS:
             raise checks.InvalidArgs(who, "cluster_by", self.cluster_by, "at most four columns")
         checks.one_of(who, "partition_unit", self.partition_unit, PARTITIONS)
