@@ -7,8 +7,8 @@ nobody would be told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import pulumi
@@ -37,6 +37,8 @@ class ColumnPolicyArgs:
     readers: Sequence[str] = ()
     """Principals who may read the columns, as IAM writes them. Workloads get the role `READER` with
     their identities instead."""
+    agents: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    """Google's own service agents that read them, `serviceAccount:...` by a short name."""
 
     def __post_init__(self) -> None:
         for reader in self.readers:
@@ -49,7 +51,7 @@ class ColumnPolicy(pulumi.ComponentResource):
     taxonomy: gcp.datacatalog.Taxonomy
     tag: gcp.datacatalog.PolicyTag
     readers: dict[str, gcp.datacatalog.PolicyTagIamMember]
-    """By principal."""
+    """By principal, or by the agent's short name."""
 
     def __init__(
         self, name: str, *, args: ColumnPolicyArgs, opts: pulumi.ResourceOptions | None = None
@@ -77,9 +79,9 @@ class ColumnPolicy(pulumi.ComponentResource):
                 f"{name}-{reader}",
                 policy_tag=self.tag.name,
                 role=READER,
-                member=reader,
+                member=member,
                 opts=child_opts(self),
             )
-            for reader in args.readers
+            for reader, member in [*((one, one) for one in args.readers), *args.agents.items()]
         }
         self.register_outputs({"taxonomy": self.taxonomy.id, "tag": self.tag.name})

@@ -92,6 +92,7 @@ def lay(
         )
         for source in product.streams
     }
+    personal = any(contracts.personal(source.contract) for source in product.sources)
     policy = ColumnPolicy(
         product.name,
         args=ColumnPolicyArgs(
@@ -99,6 +100,10 @@ def lay(
             location=settings.location,
             description=f"Columns of {product.name} that hold personal data, or may",
             readers=settings.access.sensitive_readers,
+            # It copies the features to the online store, and reads what they are made of.
+            agents={"aiplatform": foundation.agents.members["aiplatform"]}
+            if personal and settings.features.online
+            else {},
         ),
         opts=opts,
     )
@@ -136,7 +141,7 @@ def lay(
         streams=streams,
         warehouse=warehouse,
         policy=policy,
-        personal=any(contracts.personal(source.contract) for source in product.sources),
+        personal=personal,
     )
 
 

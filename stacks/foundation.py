@@ -239,6 +239,8 @@ def _encrypted(settings: Settings) -> dict[str, tuple[str, ...]]:
 def _agents(settings: Settings) -> list[str]:
     """Service agents that this stack grants something to."""
     needed = set(AGENTS)
+    if settings.features.online:
+        needed |= {"aiplatform"}
     if settings.security.customer_managed_keys:
         needed |= {agent for who in _encrypted(settings).values() for agent in who}
     return sorted(needed)
