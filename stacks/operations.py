@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pulumi
 
+from components.api_gateway import ApiGateway
 from components.custom_metric import CustomMetric, CustomMetricArgs
 from components.dashboard import Dashboard
 from components.image import Image, ImageArgs
-from components.log_metric import LogMetric, LogMetricArgs
-from components.log_sink import LogSink, LogSinkArgs
+from components.log_sink import LogSink
 from components.notification_channels import NotificationChannels, NotificationChannelsArgs
 from components.teams_relay import TeamsRelay, TeamsRelayArgs
 from components.uptime_check import UptimeCheck, UptimeCheckArgs
-from stacks import alerts, dashboards, security
-from stacks.alerts import ingestion as ingestion_alerts
-from stacks.alerts import models as model_alerts
+from stacks import alerts, dashboards, logs, security
 from stacks.alerts import platform as platform_alerts
 from stacks.alerts import serving as serving_alerts
 from stacks.alerts.desk import Desk, Watched
@@ -27,36 +24,19 @@ from stacks.environment import environment, variable
 from stacks.foundation import ROOT, Foundation
 from stacks.ingestion import Ingestion
 from stacks.model import Model
+from stacks.prediction_api import PredictionApi
+from stacks.tracking import Tracking
 from workloads import telemetry
 from workloads.notifications.settings import RelaySecrets, RelaySettings
 from workloads.product import Product
+from workloads.serving.gateway import HEALTH
 
 ALERTS: Final = "alerts"
 RELAY: Final = "alerts-to-teams"
 STARTER_LATENCY_MS: Final = 30_000
 """The starter waits for Dataflow to take a job: half of what its push subscription allows it."""
-LOGS: Final = "logs"
-KEPT: Final = " OR ".join(
-    f'resource.type="{one}"'
-    for one in (
-        "dataflow_step",
-        "cloud_run_revision",
-        "cloud_run_job",
-        "aiplatform.googleapis.com/PipelineJob",
-        "aiplatform.googleapis.com/Endpoint",
-        "ml_job",
-    )
-)
-"""What workloads log, wherever they run; steps of a pipeline log as `ml_job`."""
-NOISE: Final = {
-    "debug": "severity=DEBUG",
-    "health-checks": 'resource.type="cloud_run_revision" AND severity<ERROR '
-    'AND httpRequest.requestUrl=~"/(health|healthz|ready)$"',
-    # Dataflow's machines talk about themselves.
-    "dataflow-machines": 'resource.type="dataflow_step" AND severity<WARNING AND '
-    'logName=~"dataflow.googleapis.com%2F(agent|docker|harness-startup|kubelet|resource|shuffler'
-    '|shuffler-startup|system|vm-health|vm-monitor)$"',
-}
+TRACKING_LATENCY_MS: Final = 10_000
+"""Lists of many runs take MLflow seconds."""
 
 
 @dataclass(kw_only=True)
@@ -102,7 +82,7 @@ def lay(foundation: Foundation) -> Operations:
         foundation=foundation,
         channels=channels,
         relay=relay,
-        sink=_sink(foundation) if settings.alerts.log_sink else None,
+        sink=logs.sink(foundation) if settings.alerts.log_sink else None,
         desk=desk,
     )
 
@@ -113,21 +93,16 @@ def watch(
     data: Data,
     ingestion: Ingestion,
     model: Model,
+    api: PredictionApi | None,
     opts: pulumi.ResourceOptions,
-    *,
-    services: Mapping[str, tuple[pulumi.Input[str], int]] | None = None,
-    api: pulumi.Input[str] | None = None,
 ) -> dict[str, Any]:
     """Make the alerts, metrics and dashboards of one product, and tell its outputs.
 
     Args:
         operations: What products share.
         product: The declaration.
-        data, ingestion, model: What is watched.
+        data, ingestion, model, api: What is watched.
         opts: Carry the product's provider.
-        services: More Cloud Run services by what they do, with the milliseconds that 99 of 100
-            answers may take.
-        api: The host that clients outside reach the prediction API at, if there is one.
     """
     settings = operations.foundation.settings
     desk = operations.desk
@@ -154,42 +129,49 @@ def watch(
         },
         services={
             "ingestion-starter": (ingestion.starter.service.name, STARTER_LATENCY_MS),
-            **(services or {}),
+            **(
+                {}
+                if api is None
+                else {"prediction-api": (api.web.service.name, settings.alerts.latency_ms)}
+            ),
         },
         endpoint=model.endpoint.number,
         private=settings.security.private_endpoint,
     )
     operations.watched.append(about)
-    _log_metrics(about, opts)
+    logs.metrics(about, opts)
     if settings.alerts.enabled:
         alerts.lay(about, desk, opts)
-        if api is not None and settings.alerts.uptime_checks:
-            _uptime(about, desk, api, opts)
+        if api is not None and api.gateway is not None and settings.alerts.uptime_checks:
+            _uptime(about, desk, api.gateway, opts)
     shown = dashboards.lay(about, desk, opts) if settings.alerts.dashboards else {}
     return {"dashboards": {what: one.dashboard.id for what, one in shown.items()}}
 
 
-def finish(operations: Operations, database: pulumi.Input[str] | None = None) -> dict[str, Any]:
+def finish(operations: Operations, tracking: Tracking) -> dict[str, Any]:
     """Make what all products have to be known for, and tell the outputs of what they share.
 
     Args:
         operations: With every product watched.
-        database: The name of the Cloud SQL instance, if there is one.
+        tracking: Has the database and MLflow's server, as far as the stack does.
     """
     foundation, desk = operations.foundation, operations.desk
     settings = foundation.settings
     shown: dict[str, Dashboard] = {}
     if desk is not None and settings.alerts.dashboards:
         shown["cost"] = dashboards.cost(operations.watched, desk, foundation.opts)
-    if desk is not None and settings.alerts.enabled and database is not None:
-        platform_alerts.database(
-            pulumi.Output.concat(settings.project, ":", database), desk, foundation.opts
-        )
+    if desk is not None and settings.alerts.enabled:
+        if tracking.database is not None:
+            instance = pulumi.Output.concat(settings.project, ":", tracking.database.instance.name)
+            platform_alerts.database(instance, desk, foundation.opts)
+        if tracking.server is not None:
+            server = {"mlflow": (tracking.server.web.service.name, TRACKING_LATENCY_MS)}
+            serving_alerts.services(server, None, desk, foundation.opts)
     channels, sink = operations.channels, operations.sink
     return {
         "alerts_topic": None if channels is None else channels.topic.id,
         "alerts_inbox": None if channels is None else channels.inbox.id,
-        "logs": None if sink is None else f"{settings.project}.{LOGS}",
+        "logs": None if sink is None else f"{settings.project}.{logs.DATASET}",
         "dashboards": {what: one.dashboard.id for what, one in shown.items()},
     }
 
@@ -284,75 +266,16 @@ def _relay(foundation: Foundation, channels: NotificationChannels, secret: str) 
     )
 
 
-def _sink(foundation: Foundation) -> LogSink:
-    settings = foundation.settings
-    return LogSink(
-        "workload-logs",
-        args=LogSinkArgs(
-            project=settings.project,
-            location=settings.location,
-            dataset=LOGS,
-            description="What workloads logged",
-            filter=KEPT,
-            exclusions=NOISE,
-            retention_days=settings.retention.logs,
-            kms_key=foundation.key("bigquery"),
-            force_destroy=settings.security.force_destroy,
-            protect=settings.security.protect,
-        ),
-        opts=foundation.opts,
-    )
-
-
-def _log_metrics(about: Watched, opts: pulumi.ResourceOptions) -> None:
-    """Count what only logs tell."""
-    name = about.product
-    decided = telemetry.GATE_DECISION
-    for metric, args in {
-        "dead-letters": LogMetricArgs(
-            metric=ingestion_alerts.dead_letters_metric(name),
-            description=f"Messages of {name} that ingestion set aside, by field and source",
-            filter="\n".join(
-                (
-                    'resource.type="dataflow_step"',
-                    f'resource.labels.job_name=~"^{name}-(streaming-ingestion|batch-.*)$"',
-                    f'jsonPayload.message=~"{telemetry.DEAD_LETTER_START}"',
-                )
-            ),
-            labels={
-                "field": 'REGEXP_EXTRACT(jsonPayload.message, "field=([^ ]+)")',
-                "source": 'REGEXP_EXTRACT(jsonPayload.message, "source=([^ ]+)")',
-            },
-        ),
-        "pipeline-failures": LogMetricArgs(
-            metric=f"esteira/{name}/pipeline_failures",
-            description=f"Training runs of {name} that failed",
-            filter=model_alerts.pipeline_failures_filter(about.project, name),
-        ),
-        # Wherever the gate runs, in a job or in a step: every field is searched.
-        "gate-approvals": LogMetricArgs(
-            metric=f"esteira/{name}/gate_approvals",
-            description=f"Challengers of {name} that the gate approved",
-            filter=f'"{decided % (name, True)}"',
-        ),
-        "gate-refusals": LogMetricArgs(
-            metric=f"esteira/{name}/gate_refusals",
-            description=f"Challengers of {name} that the gate refused",
-            filter=f'"{decided % (name, False)}"',
-        ),
-    }.items():
-        LogMetric(f"{name}-{metric}", args=args, opts=opts)
-
-
-def _uptime(
-    about: Watched, desk: Desk, host: pulumi.Input[str], opts: pulumi.ResourceOptions
-) -> None:
+def _uptime(about: Watched, desk: Desk, gateway: ApiGateway, opts: pulumi.ResourceOptions) -> None:
     check = UptimeCheck(
         f"{about.product}-api",
         args=UptimeCheckArgs(
             project=about.project,
             title=f"{about.product}: prediction API",
-            host=host,
+            host=gateway.gateway.default_hostname,
+            path=HEALTH,
+            # The check has no token, and whoever asks for one is there.
+            statuses=(200, 401),
             labels=desk.labels(about.product, about.owner, about.cost_center),
         ),
         opts=opts,

@@ -58,7 +58,7 @@ def program() -> None:
             "images": shared.images,
             "products": laid,
             **tracking.outputs(records),
-            "operations": operations.finish(watching),
+            "operations": operations.finish(watching, records),
             "commons": {
                 **commons.outputs(common),
                 "workbench": None if bench is None else bench.instance.id,
@@ -91,7 +91,9 @@ def _lay(
         **model.outputs(product, shared, its_data, its_model),
         **prediction_api.outputs(its_api),
         **features.outputs(its_features),
-        **operations.watch(watching, product, its_data, its_ingestion, its_model, opts),
+        **operations.watch(
+            watching, product, its_data, its_ingestion, its_model, its_api, opts
+        ),
         "service_accounts": {
             "ingest": its_ingestion.workers.email,
             "call": its_ingestion.caller.email,

@@ -17,7 +17,7 @@ def lay(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertP
     return [
         *ingestion.streams(about, desk, opts),
         *ingestion.jobs(about, desk, opts),
-        *serving.services(about, desk, opts),
+        *serving.services(about.services, about, desk, opts),
         *serving.endpoint(about, desk, opts),
         *models.models(about, desk, opts),
     ]

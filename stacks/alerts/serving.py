@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 
 from components import metric_types as metrics
@@ -10,11 +12,23 @@ from components.series import Series
 from stacks.alerts.desk import MINUTES, Desk, Watched
 
 
-def services(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
-    """Make the alerts on Cloud Run services."""
+def services(
+    watched: Mapping[str, tuple[pulumi.Input[str], int]],
+    about: Watched | None,
+    desk: Desk,
+    opts: pulumi.ResourceOptions,
+) -> list[AlertPolicy]:
+    """Make the alerts on Cloud Run services.
+
+    Args:
+        watched: As `Watched.services`.
+        about: The product that they belong to, if one.
+        desk: Puts them together.
+        opts: Carry the provider.
+    """
     share = desk.settings.alerts.error_share
     made: list[AlertPolicy] = []
-    for what, (service, latency) in sorted(about.services.items()):
+    for what, (service, latency) in sorted(watched.items()):
         where = {"resource.labels.service_name": service}
         requests = Series(
             metric=metrics.REQUESTS,

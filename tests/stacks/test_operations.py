@@ -33,6 +33,7 @@ EVERYTHING: dict[str, Any] = {
         "teamsWebhookSecret": "teams-webhook",
     },
     "github": {"repository": "acme/flights", "branch": "main"},
+    "serving": {"apiDomain": "predict.example.com"},
     "budget": {"billingAccount": "012345-6789AB-CDEF01", "monthlyAmount": 500},
 }
 CUSTOM = {one.type for one in telemetry.CUSTOM_METRICS}
@@ -122,6 +123,9 @@ class TestAlerts:
             "training-failed",
             "drift",
             "stale-model",
+            "prediction-api-service-errors",
+            "prediction-api-service-latency",
+            "api-unreachable",
         }
         for source in product.streams:
             plural = source.contract.PLURAL
@@ -130,7 +134,15 @@ class TestAlerts:
                 for alert in ("stream-backlog", "stream-oldest-unacked", "undeliverable-messages")
             }
         assert {f"flight-delay-{one}" for one in expected} <= policies
-        assert "platform-undelivered-alerts" in prod.of(ALERT)
+        shared = {name for name in prod.of(ALERT) if name.startswith("platform-")}
+        assert shared == {
+            "platform-undelivered-alerts",
+            "platform-database-disk",
+            "platform-database-cpu",
+            "platform-database-connections",
+            "platform-mlflow-service-errors",
+            "platform-mlflow-service-latency",
+        }
         jobs = {one.inputs["name"] for one in prod.mocks.find("gcp:cloudrunv2/job:Job")}
         watched = {
             re.findall(r'job_name = "([^"]+)"', threshold["filter"])[0]
@@ -158,11 +170,8 @@ class TestAlerts:
         pages = {page.stem for page in RUNBOOKS.glob("*.md")}
         alerts = {alert_of(policy) for policy in prod.of(ALERT).values()}
         assert alerts <= pages
-        # A budget is no alert policy; a gateway and a database are not part of every stack.
-        elsewhere = {"budget", "api-unreachable"} | {
-            page for page in pages if page.startswith("database-")
-        }
-        assert pages - alerts <= elsewhere
+        # A budget tells by itself.
+        assert pages - alerts == {"budget"}
 
     def test_the_runbook_is_linked_where_its_repository_is_known(
         self, prod: Stack, local: Stack
@@ -318,6 +327,14 @@ class TestSharing:
             "logs": None,
             "dashboards": {},
         }
+
+    def test_the_gateway_is_asked_from_outside_without_a_token(self, prod: Stack) -> None:
+        [check] = prod.of("UptimeCheckConfig").values()
+        assert check["httpCheck"]["path"] == "/health"
+        assert check["httpCheck"]["useSsl"] is True
+        statuses = [one["statusValue"] for one in check["httpCheck"]["acceptedResponseStatusCodes"]]
+        assert statuses == [200, 401]
+        assert check["monitoredResource"]["labels"]["host"].endswith(".gateway.dev")
 
     def test_local_can_have_all_of_it_with_thresholds_of_its_own(self, compose: Any) -> None:
         alerts = {**EVERYTHING["alerts"], "oldestUnackedSeconds": 777, "driftScore": 0.25}
