@@ -1,0 +1,185 @@
+"""Where records are kept, and how predictions are asked for, in each environment."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+RUN = "gcp:cloudrunv2/service:Service"
+SERVER = "mlflow-tracking"
+
+
+def configuration(environment: str, **more: Any) -> dict[str, str]:
+    return {
+        "environment": environment,
+        "project": f"esteira-{environment}",
+        **{key: json.dumps(value) for key, value in more.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def dev(composed: Any) -> Any:
+    return composed(configuration("dev"))
+
+
+@pytest.fixture(scope="module")
+def prod(composed: Any) -> Any:
+    return composed(configuration("prod", serving={"apiDomain": "predictions.example.com"}))
+
+
+@pytest.fixture(scope="module")
+def composed() -> Any:
+    """As `compose`, once for all tests of this file: composing a stack takes seconds."""
+    from tests.stacks.conftest import Composed, Mocks
+
+    def run(values: dict[str, str]) -> Any:
+        import pulumi
+
+        from stacks.program import program
+
+        made = Composed(Mocks())
+        pulumi.runtime.set_mocks(made.mocks, project="esteira", stack="test")
+        pulumi.runtime.set_all_config({f"esteira:{key}": value for key, value in values.items()})
+        export = pulumi.export
+
+        def keep(name: str, value: Any) -> None:
+            pulumi.Output.from_input(value).apply(
+                lambda known: made.outputs.__setitem__(name, known)
+            )
+
+        pulumi.export = keep
+        try:
+            pulumi.runtime.test(program)()
+        finally:
+            pulumi.export = export
+        return made
+
+    return run
+
+
+def variables(stack: Any, service: str) -> dict[str, str]:
+    [container] = stack.inputs(RUN, service)["template"]["containers"]
+    return {one["name"]: one.get("value", "") for one in container["envs"]}
+
+
+def callers(stack: Any, service: str) -> set[str]:
+    members = stack.mocks.find("gcp:cloudrunv2/serviceIamMember:ServiceIamMember")
+    return {one.inputs["member"] for one in members if one.inputs["name"] == service}
+
+
+class TestRecords:
+    def test_mlflow_logs_in_as_itself_to_its_own_database(self, dev: Any) -> None:
+        found = variables(dev, SERVER)
+        assert found["DATABASE_NAME"] == "mlflow"
+        assert found["DATABASE_USER"] == f"{SERVER}@esteira-dev.iam"
+        assert found["DATABASE_HOST"] == "10.65.0.3"
+        assert found["ARTIFACTS"] == f"gs://esteira-dev-{SERVER}/artifacts"
+        assert found["ALLOWED_HOSTS"] == f"{SERVER}-*.run.app"
+        assert not [name for name in found if "PASSWORD" in name]
+
+    def test_only_who_trains_may_log_runs(self, dev: Any) -> None:
+        assert callers(dev, SERVER) == {
+            "serviceAccount:flight-delay-train@esteira-dev.iam.gserviceaccount.com"
+        }
+        assert dev.inputs(RUN, SERVER)["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+
+    def test_prod_is_highly_available_encrypted_and_kept(self, prod: Any) -> None:
+        instance = prod.inputs("DatabaseInstance", "esteira")
+        assert instance["settings"]["availabilityType"] == "REGIONAL"
+        assert instance["encryptionKeyName"].endswith("/cryptoKeys/sqladmin")
+        assert instance["deletionProtection"] is True
+        assert set(instance["settings"]["userLabels"]) == {
+            "environment",
+            "managed-by",
+            "product",
+            "owner",
+            "cost-center",
+        }
+
+    def test_outputs_say_where_records_are(self, dev: Any) -> None:
+        told = dev.outputs["esteira"]
+        assert told["database"] == {
+            "connection_name": "esteira-dev:us-central1:esteira",
+            "address": "10.65.0.3",
+            "databases": ["esteira", "mlflow"],
+        }
+        assert told["tracking"]["url"].startswith(f"https://{SERVER}-")
+
+    def test_a_stack_may_have_a_database_without_mlflow(self, composed: Any) -> None:
+        stack = composed(configuration("dev", tracking={"enabled": False}))
+        assert [one.inputs["name"] for one in stack.mocks.find("gcp:sql/database:Database")] == [
+            "esteira"
+        ]
+        assert stack.outputs["esteira"]["tracking"] == {"url": None, "artifacts": None}
+        assert "tracking" not in stack.outputs["esteira"]["images"]
+
+    def test_the_local_stack_has_them_when_asked_and_pays_nothing_otherwise(
+        self, composed: Any
+    ) -> None:
+        plain = composed(configuration("local"))
+        assert plain.mocks.find("DatabaseInstance") == []
+        assert plain.outputs["esteira"]["database"]["databases"] == []
+        asked = composed(
+            configuration("local", database={"enabled": True}, tracking={"enabled": True})
+        )
+        assert variables(asked, SERVER)["ALLOWED_HOSTS"] == "127.0.0.1:*"
+
+
+class TestPredictionApi:
+    def document(self, stack: Any) -> dict[str, Any]:
+        config = stack.inputs("ApiConfig", "flight-delay-api")
+        [one] = config["openapiDocuments"]
+        return json.loads(base64.b64decode(one["document"]["contents"]))
+
+    def test_the_service_follows_the_champion_and_starts_without_one(self, dev: Any) -> None:
+        found = variables(dev, "flight-delay-api")
+        assert found["MODEL_ALIAS"] == "champion"
+        assert "AIP_STORAGE_URI" not in found
+        [container] = dev.inputs(RUN, "flight-delay-api")["template"]["containers"]
+        assert container["startupProbe"]["httpGet"]["path"] == "/live"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/live"
+
+    def test_in_dev_the_gateway_calls_the_service_itself(self, dev: Any) -> None:
+        assert dev.inputs(RUN, "flight-delay-api")["ingress"] == "INGRESS_TRAFFIC_ALL"
+        uri = dev.outputs["esteira"]["products"]["flight-delay"]["api"]["service"]
+        assert self.document(dev)["x-google-backend"]["address"] == uri
+        assert dev.mocks.find("GlobalForwardingRule") == []
+
+    def test_in_prod_it_goes_through_a_load_balancer(self, prod: Any) -> None:
+        service = prod.inputs(RUN, "flight-delay-api")
+        assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
+        api = prod.outputs["esteira"]["products"]["flight-delay"]["api"]
+        backend = self.document(prod)["x-google-backend"]
+        assert backend["address"] == "https://flight-delay.predictions.example.com"
+        # The token is for the service, whichever way it takes.
+        assert backend["jwt_audience"] == api["service"]
+        assert api["address"] is not None
+
+    @pytest.mark.parametrize("stack", ["dev", "prod"])
+    def test_the_gateway_is_the_only_caller(
+        self, request: pytest.FixtureRequest, stack: str
+    ) -> None:
+        made = request.getfixturevalue(stack)
+        assert callers(made, "flight-delay-api") == {
+            f"serviceAccount:flight-delay-gate@esteira-{stack}.iam.gserviceaccount.com"
+        }
+
+    def test_without_a_domain_a_private_stack_opens_no_door(self, composed: Any) -> None:
+        stack = composed(configuration("prod"))
+        service = stack.inputs(RUN, "flight-delay-api")
+        assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+        assert stack.mocks.find("gcp:apigateway/gateway:Gateway") == []
+        assert callers(stack, "flight-delay-api") == {
+            "serviceAccount:flight-delay-call@esteira-prod.iam.gserviceaccount.com"
+        }
+
+    def test_clients_are_the_products_caller_and_those_named(self, composed: Any) -> None:
+        app = "app@other.iam.gserviceaccount.com"
+        stack = composed(configuration("dev", serving={"apiClients": [app]}))
+        issuers = {
+            one["x-google-issuer"] for one in self.document(stack)["securityDefinitions"].values()
+        }
+        assert issuers == {"flight-delay-call@esteira-dev.iam.gserviceaccount.com", app}
