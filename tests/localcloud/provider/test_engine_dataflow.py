@@ -111,6 +111,7 @@ def test_whole_life(deploy: Deployment, clients: Clients, context: Path) -> None
     assert deploy.refresh()["delete"] == 1
     third = up("two")
     assert changes(third) == {"create": 1}
+    relaunched = third.outputs["job"].value
 
     deploy.destroy()
-    assert job(third.outputs["job"].value)["currentState"] == "JOB_STATE_DRAINED"
+    assert job(relaunched)["currentState"] == "JOB_STATE_DRAINED"
