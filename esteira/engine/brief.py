@@ -8,6 +8,7 @@ own last event.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -57,6 +58,11 @@ class BriefStack(automation.Stack):
 
     def outputs(self) -> Any:
         return {} if self._brief else super().outputs()
+
+    def export_stack(self) -> automation.Deployment:
+        """The state as it lies there: secrets stay encrypted, which the Automation API's do not."""
+        exported = json.loads(self._run_pulumi_cmd_sync(["stack", "export"]).stdout)
+        return automation.Deployment(exported["version"], exported.get("deployment"))
 
     def info(self, show_secrets: bool = False) -> automation.UpdateSummary | None:
         return _UNREAD if self._brief else super().info(show_secrets)

@@ -77,9 +77,9 @@ class Changes:
         return ", ".join(words) or "no resources"
 
 
-def stacks(checkout: Path = ROOT) -> list[str]:
+def stacks(checkout: Path | None = None) -> list[str]:
     """The stacks that have a settings file."""
-    files = checkout.glob("Pulumi.*.yaml")
+    files = (checkout or ROOT).glob("Pulumi.*.yaml")
     return sorted(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)
 
 
@@ -235,7 +235,11 @@ def _ended(pid: int) -> bool:
 
 @contextlib.contextmanager
 def opened(
-    name: str, *, offline: bool = False, progress: Callable[[str], None], checkout: Path = ROOT
+    name: str,
+    *,
+    offline: bool = False,
+    progress: Callable[[str], None],
+    checkout: Path | None = None,
 ) -> Iterator[Stack]:
     """A stack, with everything it needs running; what was started for it alone is ended after.
 
@@ -243,12 +247,14 @@ def opened(
         name: The stack.
         offline: Without credentials and state; nothing is made.
         progress: Is told what is being done.
-        checkout: Whose settings count. Whose program runs, the import path says.
+        checkout: Whose settings count; this one's when not given. Whose program runs, the import
+            path says.
 
     Raises:
         UnknownStack: there is no settings file of that name.
         NoEngine: there is no engine; `esteira doctor` says how to get one.
     """
+    checkout = checkout or ROOT
     if name not in stacks(checkout):
         known = ", ".join(stacks(checkout))
         raise UnknownStack(f"no stack {name!r}: there is no Pulumi.{name}.yaml; there are: {known}")
@@ -306,14 +312,14 @@ def _select(
     folder: Path,
     home: Path | None,
     env: dict[str, str],
-    checkout: Path = ROOT,
+    checkout: Path | None = None,
 ) -> Stack:
     # The program is imported here and not above: commands that run none need not wait for it.
     from stacks.program import program
 
     logging.getLogger("grpc._server").addFilter(_orphaned)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _write_settings(name, folder, checkout, keep_backend=home is None)
+    settings = _write_settings(name, folder, checkout or ROOT, keep_backend=home is None)
     workspace = LocalWorkspace(
         # A new stack in a bucket is otherwise encrypted with a passphrase, whatever its file says.
         secrets_provider=settings.get("secretsprovider"),
