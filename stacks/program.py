@@ -91,9 +91,7 @@ def _lay(
         **model.outputs(product, shared, its_data, its_model),
         **prediction_api.outputs(its_api),
         **features.outputs(its_features),
-        **operations.watch(
-            watching, product, its_data, its_ingestion, its_model, its_api, opts
-        ),
+        **operations.watch(watching, product, its_data, its_ingestion, its_model, its_api, opts),
         "service_accounts": {
             "ingest": its_ingestion.workers.email,
             "call": its_ingestion.caller.email,

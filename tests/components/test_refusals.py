@@ -76,7 +76,9 @@ def _zone(**change: Any) -> LandingZoneArgs:
             "short names, e.g. `pubsub`",
         ),
         (
-            lambda: EncryptionKeyArgs(location="l", encrypters={"run": {"a": "b"}}, rotation_days=91),
+            lambda: EncryptionKeyArgs(
+                location="l", encrypters={"run": {"a": "b"}}, rotation_days=91
+            ),
             "`rotation_days` is 91; allowed: 1 to 90 days",
         ),
         (

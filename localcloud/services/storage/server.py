@@ -34,8 +34,8 @@ class _Uvicorn(uvicorn.Server):
 
 def _listen(port: int) -> socket.socket:
     listener = socket.create_server((LOOPBACK, port), backlog=_BACKLOG)
-    # What is accepted inherits it; asyncio sees to it only for sockets that it made itself. Without,
-    # the second write of an answer may wait for the client's delayed acknowledgement.
+    # What is accepted inherits it; asyncio sees to it only for sockets that it made itself. The
+    # second write of an answer could otherwise wait for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.set_inheritable(True)
     return listener
