@@ -37,8 +37,7 @@ class Job:
         name = _name(properties)
         parent = name.partition("/jobs/")[0]
         self._clients.rest.call("POST", f"/v1/{parent}/jobs", None, _body(properties))
-        if properties.get("paused"):
-            self._clients.rest.call("POST", f"/v1/{name}:pause", None, {})
+        self._rest(name, paused=bool(properties.get("paused")))
         return name
 
     def read(self, id: str, state: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: A002
@@ -59,10 +58,16 @@ class Job:
         body = _body(new)
         mask = ",".join(name for name in _FIELDS if name in body or old.get(name) is not None)
         self._clients.rest.call("PATCH", f"/v1/{id}", {"updateMask": mask}, body)
-        if bool(new.get("paused")) != (old.get("state") == "PAUSED"):
-            verb = "pause" if new.get("paused") else "resume"
-            self._clients.rest.call("POST", f"/v1/{id}:{verb}", None, {})
+        self._rest(id, paused=bool(new.get("paused")))
         return id
+
+    def _rest(self, name: str, *, paused: bool) -> None:
+        """Pause or resume a job, if it is not so already: the API refuses to do either twice."""
+        job = self._clients.rest.find(f"/v1/{name}") or {}
+        if (job.get("state") == "PAUSED") != paused:
+            self._clients.rest.call(
+                "POST", f"/v1/{name}:{'pause' if paused else 'resume'}", None, {}
+            )
 
     def delete(self, id: str, state: Mapping[str, Any]) -> None:  # noqa: A002
         try:

@@ -21,13 +21,13 @@ from workloads.replay.replayer import Plan, replay
 ROOT = Path(__file__).resolve().parents[3]
 PRODUCT = product.load("flight-delay")
 DAWN = datetime(2013, 3, 23, 4, tzinfo=UTC)
-STILL_DAY = Plan(
+STILL_DAYS = Plan(
     product="flight-delay",
     start=DAWN,
-    end=DAWN + timedelta(days=1),
-    poison=60,
-    duplicates=45,
-    late=20,
+    end=DAWN + timedelta(days=2),
+    poison=120,
+    duplicates=90,
+    late=40,
     unfit=6,
 )
 
@@ -87,7 +87,7 @@ def test_nothing_is_lost_or_counted_twice_when_the_job_is_killed(
     cloud.lay_topics(PRODUCT)
     log = tmp_path / "streaming.log"
     with streaming(cloud, log) as job:
-        published = replay(STILL_DAY)
+        published = replay(STILL_DAYS)
         assert published.refused == 6
         received(until, 500)
         job.kill()
