@@ -1,7 +1,7 @@
 # Each target prepares what it needs (tools/bootstrap) and can be repeated.
 # After any of them, `.venv/bin/esteira` is the command line.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test coverage lint format lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -12,8 +12,12 @@ setup: ## the environments and the Pulumi engine, without running anything
 demo: setup ## bring the platform up on this machine and run the ML loop on real flights
 	@.venv/bin/esteira demo
 
-test: setup ## all tests, with coverage
-	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+# More workers than processors: much of the time is spent waiting for what a test has set going.
+test: setup ## all tests
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+coverage: setup ## all tests, and which lines they run
+	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## formatting, lint, types, one-way imports, workflows
 	@.venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .

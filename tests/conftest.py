@@ -22,6 +22,7 @@ TOGETHER: Final = (
     "tests/workloads/ingestion/",
     "tests/workloads/",
     "tests/localcloud/provider/",
+    "tests/stacks/",
 )
 """Folders whose tests share dear fixtures: each goes to one worker, so that its platform, local
 cloud or engine is made once. The longest first, so that none is left over at the end; of two that

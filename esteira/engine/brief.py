@@ -59,6 +59,10 @@ class BriefStack(automation.Stack):
     def outputs(self) -> Any:
         return {} if self._brief else super().outputs()
 
+    def shown_outputs(self) -> dict[str, Any]:
+        """The outputs, with `[secret]` where one is; read once, and no secret is decrypted."""
+        return json.loads(self._run_pulumi_cmd_sync(["stack", "output", "--json"]).stdout)
+
     def export_stack(self) -> automation.Deployment:
         """The state as it lies there: secrets stay encrypted, which the Automation API's do not."""
         exported = json.loads(self._run_pulumi_cmd_sync(["stack", "export"]).stdout)

@@ -185,11 +185,7 @@ class Stack:
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs. Secret ones say so instead of showing their value."""
         with _said():
-            outputs = self._stack.outputs()
-        return {
-            name: "[secret]" if output.secret else output.value
-            for name, output in sorted(outputs.items())
-        }
+            return dict(sorted(self._stack.shown_outputs().items()))
 
     def export(self) -> dict[str, Any]:
         """Pulumi's own export of the stack (`pulumi stack export`)."""
@@ -314,9 +310,6 @@ def _select(
     env: dict[str, str],
     checkout: Path | None = None,
 ) -> Stack:
-    # The program is imported here and not above: commands that run none need not wait for it.
-    from stacks.program import program
-
     logging.getLogger("grpc._server").addFilter(_orphaned)
     folder.mkdir(parents=True, exist_ok=True)
     settings = _write_settings(name, folder, checkout or ROOT, keep_backend=home is None)
@@ -324,12 +317,19 @@ def _select(
         # A new stack in a bucket is otherwise encrypted with a passphrase, whatever its file says.
         secrets_provider=settings.get("secretsprovider"),
         work_dir=str(folder),
-        program=program,
+        program=_program,
         pulumi_home=str(home) if home else None,
         pulumi_command=PulumiCommand(root=_root_of(engine)),
         env_vars={**_QUIET, **policies.environment(), **env},
     )
     return Stack(name, BriefStack.open(name, workspace))
+
+
+def _program() -> None:
+    # Imported when it is run: operations that run no program need not wait for it.
+    from stacks.program import program
+
+    program()
 
 
 def _orphaned(record: logging.LogRecord) -> bool:

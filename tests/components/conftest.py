@@ -11,22 +11,10 @@ import pulumi_gcp as gcp
 import pytest
 from pulumi.runtime import mocks as pulumi_mocks
 from pulumi.runtime import rpc
-from pulumi.runtime.mocks import MockResourceArgs
 
 from localcloud.provider.inprocess import ProviderMocks
 
 LABELS = {"environment": "test", "product": "demo", "owner": "team", "cost-center": "c-1"}
-
-
-class Mocks(ProviderMocks):
-    """Gives an image a digest: in memory the provider builds none."""
-
-    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        made, outputs = super().new_resource(args)
-        if args.typ == "docker:index/image:Image":
-            repository = outputs["imageName"].rpartition(":")[0]
-            outputs.setdefault("repoDigest", f"{repository}@sha256:{'0' * 64}")
-        return made, outputs
 
 
 class Monitor(pulumi_mocks.MockMonitor):
@@ -75,7 +63,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
     monkeypatch.setattr(pulumi.ComponentResource, "register_outputs", promise)
 
     def run(program: Callable[[pulumi.ResourceOptions], Any]) -> Declared:
-        mocks = Mocks()
+        mocks = ProviderMocks()
         monitor = Monitor(mocks)
         pulumi_mocks.set_mocks(mocks, project="esteira", stack="test", monitor=monitor)
         results: list[Any] = []

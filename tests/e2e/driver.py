@@ -26,6 +26,9 @@ class Platform:
 
     state: Path
     report: dict[str, Any] = field(default_factory=dict)
+    """Of the demonstration."""
+    made_at_kill: int = 0
+    """Resources that stood when the first `up` was killed."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -67,6 +70,22 @@ class Platform:
             stderr=subprocess.DEVNULL,
         )
 
+    def kill_up_midway(self) -> None:
+        """Begin an `up` and end it with its engine, at once, when some thirty resources stand."""
+        began = self.begin("up", "local")
+        state = self.state / "state" / ".pulumi" / "stacks" / "esteira" / "local.json"
+
+        def midway() -> bool:
+            assert began.poll() is None, f"up ended by itself: {began.returncode}"
+            return state.exists() and state.read_text().count('"urn"') > 30
+
+        wait_until(midway, 180, "thirty resources stand")
+        parent = psutil.Process(began.pid)
+        for one in [*parent.children(recursive=True), parent]:
+            one.kill()
+        began.wait(10)
+        self.made_at_kill = state.read_text().count('"urn"')
+
     def processes(self) -> list[psutil.Process]:
         """Every process that belongs to this platform, by its command line or environment."""
         found = list[psutil.Process]()
@@ -85,6 +104,9 @@ class Platform:
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Wait for a condition; fail by saying what did not happen."""
     deadline = time.monotonic() + seconds
+    pause = 0.1
     while not condition():
         assert time.monotonic() < deadline, f"within {seconds:.0f} s not: {what}"
-        time.sleep(0.1)
+        # What is asked takes as much of the machine as what is waited for.
+        time.sleep(pause)
+        pause = min(1.0, 1.5 * pause)

@@ -174,7 +174,7 @@ class TestChange:
 def test_an_unchanged_program_changes_nothing(checkout: Checkout, changed: Ended) -> None:
     del changed  # The same checkout: one after the other.
     ended = checkout.esteira(
-        *("preview", "prod", "--offline", "--base", "HEAD", "--format", "json")
+        *("preview", "local", "--offline", "--base", "HEAD", "--format", "json")
     )
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime.mocks import MockResourceArgs
 
 from localcloud.provider.inprocess import ProviderMocks
 from stacks.program import program
-
-
-class Mocks(ProviderMocks):
-    """Gives an image a digest: in memory the provider builds none."""
-
-    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        made, outputs = super().new_resource(args)
-        if args.typ == "docker:index/image:Image":
-            repository = outputs["imageName"].rpartition(":")[0]
-            outputs.setdefault("repoDigest", f"{repository}@sha256:{'0' * 64}")
-        return made, outputs
 
 
 @dataclass
@@ -43,44 +31,41 @@ class Composed:
 type Compose = Callable[[dict[str, str]], Composed]
 
 
-@pytest.fixture
-def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
-    """Runs the program with the given configuration, keys without their namespace."""
-    return _composer(monkeypatch)
+@pytest.fixture(scope="session")
+def compose() -> Compose:
+    """Runs the program with the given configuration, keys without their namespace.
 
-
-@pytest.fixture(scope="module")
-def compose_once() -> Iterator[Compose]:
-    """The same for a whole module: each configuration runs once, and is only looked at."""
+    Each configuration runs once, and what it declares is only looked at.
+    """
     done: dict[str, Composed] = {}
+
+    def cached(configuration: dict[str, str]) -> Composed:
+        key = json.dumps(configuration, sort_keys=True)
+        if key not in done:
+            done[key] = _compose(configuration)
+        return done[key]
+
+    return cached
+
+
+@pytest.fixture
+def compose_anew() -> Compose:
+    """The same, run each time."""
+    return _compose
+
+
+def _compose(configuration: dict[str, str]) -> Composed:
+    composed = Composed(ProviderMocks())
+    pulumi.runtime.set_mocks(composed.mocks, project="esteira", stack="test")
+    pulumi.runtime.set_all_config({f"esteira:{key}": value for key, value in configuration.items()})
+
+    def export(name: str, value: Any) -> None:
+        def keep(known: Any) -> None:
+            composed.outputs[name] = known
+
+        pulumi.Output.from_input(value).apply(keep)
+
     with pytest.MonkeyPatch.context() as patch:
-        run = _composer(patch)
-
-        def cached(configuration: dict[str, str]) -> Composed:
-            key = json.dumps(configuration, sort_keys=True)
-            if key not in done:
-                done[key] = run(configuration)
-            return done[key]
-
-        yield cached
-
-
-def _composer(monkeypatch: pytest.MonkeyPatch) -> Compose:
-    def run(configuration: dict[str, str]) -> Composed:
-        composed = Composed(Mocks())
-        pulumi.runtime.set_mocks(composed.mocks, project="esteira", stack="test")
-        pulumi.runtime.set_all_config(
-            {f"esteira:{key}": value for key, value in configuration.items()}
-        )
-
-        def export(name: str, value: Any) -> None:
-            def keep(known: Any) -> None:
-                composed.outputs[name] = known
-
-            pulumi.Output.from_input(value).apply(keep)
-
-        monkeypatch.setattr(pulumi, "export", export)
+        patch.setattr(pulumi, "export", export)
         pulumi.runtime.test(program)()
-        return composed
-
-    return run
+    return composed

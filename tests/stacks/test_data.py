@@ -50,8 +50,8 @@ def flights() -> Product:
 
 
 @pytest.fixture(scope="module")
-def composed(compose_once: Any) -> Any:
-    return compose_once(
+def composed(compose: Any) -> Any:
+    return compose(
         _configuration(
             access={"readers": READERS, "sensitiveReaders": PRIVACY},
             retention={"snapshots": 90, "messages": 7, "noncurrentObjects": 7},
@@ -148,13 +148,13 @@ def test_a_contract_says_which_of_its_fields_are_personal() -> None:
 
 
 def test_personal_fields_are_tagged_and_only_who_works_on_them_reads_them(
-    compose: Any, monkeypatch: pytest.MonkeyPatch, flights: Product
+    compose_anew: Any, monkeypatch: pytest.MonkeyPatch, flights: Product
 ) -> None:
     source = Source(contract=Booking, arrival=Arrival.STREAM)
     booked = dataclasses.replace(flights, sources=(*flights.sources, source))
     monkeypatch.setattr(products, "load", lambda name: booked)
 
-    composed = compose(_configuration())
+    composed = compose_anew(_configuration())
 
     assert _tagged(composed)["bookings"] == ["passenger", "email"]
     readers = {

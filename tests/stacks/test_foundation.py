@@ -10,7 +10,6 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi import automation
-from pulumi.runtime.mocks import MockResourceArgs
 
 from components.propagation import Propagation
 from components.service_perimeter import RESTRICTED
@@ -19,17 +18,6 @@ from localcloud.provider.inprocess import ProviderMocks
 from stacks import foundation, network
 from stacks.names import deployer
 from stacks.settings import Settings, SettingsError
-
-
-class Mocks(ProviderMocks):
-    """Gives an image a digest: in memory the provider builds none."""
-
-    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        made, outputs = super().new_resource(args)
-        if args.typ == "docker:index/image:Image":
-            repository = outputs["imageName"].rpartition(":")[0]
-            outputs.setdefault("repoDigest", f"{repository}@sha256:{'0' * 64}")
-        return made, outputs
 
 
 def settings(environment: str, **groups: dict[str, Any]) -> Settings:
@@ -42,7 +30,7 @@ type Lay = Callable[[Settings], tuple[foundation.Foundation, ProviderMocks]]
 @pytest.fixture
 def lay() -> Lay:
     def run(wanted: Settings) -> tuple[foundation.Foundation, ProviderMocks]:
-        mocks = Mocks()
+        mocks = ProviderMocks()
         pulumi.runtime.set_mocks(mocks, project="esteira", stack="test")
         laid: list[foundation.Foundation] = []
 

@@ -27,15 +27,15 @@ def _configuration(environment: str, **more: Any) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def prod(compose_once: Any) -> Any:
-    return compose_once(
+def prod(compose: Any) -> Any:
+    return compose(
         _configuration("prod", workbench={"enabled": True, "users": ["user:ana@example.com"]})
     )
 
 
 @pytest.fixture(scope="module")
-def local(compose_once: Any) -> Any:
-    return compose_once(_configuration("local"))
+def local(compose: Any) -> Any:
+    return compose(_configuration("local"))
 
 
 class TestFeatureStore:
@@ -160,8 +160,8 @@ class TestWorkbench:
         assert prod.outputs["esteira"]["commons"]["workbench"]
 
     @pytest.mark.parametrize("environment", ["local", "dev", "prod"])
-    def test_nobody_gets_one_unasked(self, compose_once: Any, environment: str) -> None:
-        assert compose_once(_configuration(environment)).mocks.find(BENCH) == []
+    def test_nobody_gets_one_unasked(self, compose: Any, environment: str) -> None:
+        assert compose(_configuration(environment)).mocks.find(BENCH) == []
 
 
 def _mine(composed: Any) -> dict[str, Any]:

@@ -59,13 +59,13 @@ def composed(compose: Any, name: str, **settings: Any) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def prod(compose_once: Any) -> Stack:
-    return composed(compose_once, "prod", **EVERYTHING)
+def prod(compose: Any) -> Stack:
+    return composed(compose, "prod", **EVERYTHING)
 
 
 @pytest.fixture(scope="module")
-def local(compose_once: Any) -> Stack:
-    return composed(compose_once, "local")
+def local(compose: Any) -> Stack:
+    return composed(compose, "local")
 
 
 def conditions(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -21,43 +21,13 @@ def configuration(environment: str, **more: Any) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def dev(composed: Any) -> Any:
-    return composed(configuration("dev"))
+def dev(compose: Any) -> Any:
+    return compose(configuration("dev"))
 
 
 @pytest.fixture(scope="module")
-def prod(composed: Any) -> Any:
-    return composed(configuration("prod", serving={"apiDomain": "predictions.example.com"}))
-
-
-@pytest.fixture(scope="module")
-def composed() -> Any:
-    """As `compose`, once for all tests of this file: composing a stack takes seconds."""
-    from tests.stacks.conftest import Composed, Mocks
-
-    def run(values: dict[str, str]) -> Any:
-        import pulumi
-
-        from stacks.program import program
-
-        made = Composed(Mocks())
-        pulumi.runtime.set_mocks(made.mocks, project="esteira", stack="test")
-        pulumi.runtime.set_all_config({f"esteira:{key}": value for key, value in values.items()})
-        export = pulumi.export
-
-        def keep(name: str, value: Any) -> None:
-            pulumi.Output.from_input(value).apply(
-                lambda known: made.outputs.__setitem__(name, known)
-            )
-
-        pulumi.export = keep
-        try:
-            pulumi.runtime.test(program)()
-        finally:
-            pulumi.export = export
-        return made
-
-    return run
+def prod(compose: Any) -> Any:
+    return compose(configuration("prod", serving={"apiDomain": "predictions.example.com"}))
 
 
 def variables(stack: Any, service: str) -> dict[str, str]:
@@ -108,8 +78,8 @@ class TestRecords:
         }
         assert told["tracking"]["url"].startswith(f"https://{SERVER}-")
 
-    def test_a_stack_may_have_a_database_without_mlflow(self, composed: Any) -> None:
-        stack = composed(configuration("dev", tracking={"enabled": False}))
+    def test_a_stack_may_have_a_database_without_mlflow(self, compose: Any) -> None:
+        stack = compose(configuration("dev", tracking={"enabled": False}))
         assert [one.inputs["name"] for one in stack.mocks.find("gcp:sql/database:Database")] == [
             "esteira"
         ]
@@ -117,12 +87,12 @@ class TestRecords:
         assert "tracking" not in stack.outputs["esteira"]["images"]
 
     def test_the_local_stack_has_them_when_asked_and_pays_nothing_otherwise(
-        self, composed: Any
+        self, compose: Any
     ) -> None:
-        plain = composed(configuration("local"))
+        plain = compose(configuration("local"))
         assert plain.mocks.find("DatabaseInstance") == []
         assert plain.outputs["esteira"]["database"]["databases"] == []
-        asked = composed(
+        asked = compose(
             configuration("local", database={"enabled": True}, tracking={"enabled": True})
         )
         assert variables(asked, SERVER)["ALLOWED_HOSTS"] == "127.0.0.1:*"
@@ -167,8 +137,8 @@ class TestPredictionApi:
             f"serviceAccount:flight-delay-gate@esteira-{stack}.iam.gserviceaccount.com"
         }
 
-    def test_without_a_domain_a_private_stack_opens_no_door(self, composed: Any) -> None:
-        stack = composed(configuration("prod"))
+    def test_without_a_domain_a_private_stack_opens_no_door(self, compose: Any) -> None:
+        stack = compose(configuration("prod"))
         service = stack.inputs(RUN, "flight-delay-api")
         assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
         assert stack.mocks.find("gcp:apigateway/gateway:Gateway") == []
@@ -176,9 +146,9 @@ class TestPredictionApi:
             "serviceAccount:flight-delay-call@esteira-prod.iam.gserviceaccount.com"
         }
 
-    def test_clients_are_the_products_caller_and_those_named(self, composed: Any) -> None:
+    def test_clients_are_the_products_caller_and_those_named(self, compose: Any) -> None:
         app = "app@other.iam.gserviceaccount.com"
-        stack = composed(configuration("dev", serving={"apiClients": [app]}))
+        stack = compose(configuration("dev", serving={"apiClients": [app]}))
         issuers = {
             one["x-google-issuer"] for one in self.document(stack)["securityDefinitions"].values()
         }

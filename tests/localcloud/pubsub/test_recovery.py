@@ -118,7 +118,7 @@ def test_no_acknowledged_publish_is_lost_when_the_server_is_killed_again_and_aga
         publishing = threading.Thread(target=publish)
         publishing.start()
         streaming = subscriber.subscribe(SUBSCRIPTION, callback)
-        for _ in range(5):
+        for _ in range(3):
             before = len(confirmed)
             until(lambda before=before: len(confirmed) > before + 200, 30)
             time.sleep(random.uniform(0, 0.05))
@@ -129,7 +129,7 @@ def test_no_acknowledged_publish_is_lost_when_the_server_is_killed_again_and_aga
         until(lambda: confirmed <= set(received.values()), 60)
         streaming.cancel()
         streaming.result(10)
-        assert len(confirmed) > 1_000
+        assert len(confirmed) > 600
 
 
 def test_state_survives_a_kill(process: Process, until: Until) -> None:

@@ -29,10 +29,13 @@ _projects = itertools.count(1)
 def eventually[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 90) -> T:
     """Ask until the answer is the wanted one."""
     deadline = time.monotonic() + seconds
+    pause = 0.1
     while not wanted(answer := ask()):
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds} s the answer is still {answer}")
-        time.sleep(0.2)
+        # What is asked takes as much of the machine as what is waited for.
+        time.sleep(pause)
+        pause = min(2.0, 1.5 * pause)
     return answer
 
 
