@@ -43,6 +43,19 @@ def test_a_product_composes(compose: Any, environment: str, name: str) -> None:
         assert json.loads(definition) == avro_schema(source.contract)
 
 
+def test_a_trial_project_runs_few_processors_and_nothing_that_costs_at_rest(compose: Any) -> None:
+    mocks = compose({**_configuration("dev"), "profile": "free-trial"}).mocks
+    (job,) = mocks.find("gcp:dataflow/flexTemplateJob:FlexTemplateJob")
+    assert (job.inputs["machineType"], job.inputs["maxWorkers"]) == ("n1-standard-1", 1)
+    (database,) = mocks.find("gcp:sql/databaseInstance:DatabaseInstance")
+    assert database.inputs["settings"]["tier"] == "db-f1-micro"
+    assert database.inputs["settings"]["availabilityType"] == "ZONAL"
+    for service in mocks.find("gcp:cloudrunv2/service:Service"):
+        assert service.inputs["template"]["scaling"].get("minInstanceCount", 0) == 0
+    for token in ("aiFeatureOnlineStore", "aiTensorboard", "uptimeCheckConfig"):
+        assert [one for one in mocks.made if token in one.token] == []
+
+
 def test_names_are_those_that_workloads_expect(compose: Any) -> None:
     flat = compose(_configuration("local")).outputs
     mine = flat["esteira"]["products"]["flight-delay"]
