@@ -14,7 +14,7 @@ demo: setup ## bring the platform up on this machine and run the ML loop on real
 
 # More workers than processors: much of the time is spent waiting for what a test has set going.
 test: setup ## all tests
-	@.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 coverage: setup ## all tests, and which lines they run
 	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

@@ -5,7 +5,9 @@ One home belongs to one checkout (`.esteira/local`), so two clones on one machin
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ SERVICES: Final = (
     "postgres",
 )
 DEFAULT_PROJECT: Final = "esteira-local"
+# Below where Linux (32768), macOS and Windows (49152) take ports for outgoing connections from.
+_PORTS: Final = (20_000, 32_768)
+_PORT_TRIES: Final = 200
 DEFAULT_LOCATION: Final = "us-central1"
 
 
@@ -136,12 +141,23 @@ class Home:
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """A free loopback port for each name, all different."""
-    sockets = {name: socket.socket() for name in names}
-    try:
-        for one in sockets.values():
-            one.bind((LOOPBACK, 0))
-        return {name: one.getsockname()[1] for name, one in sockets.items()}
-    finally:
-        for one in sockets.values():
-            one.close()
+    """A free loopback port for each name, all different.
+
+    A service binds its port only later, again after each restart. So none is taken from where the
+    system finds ports for outgoing connections, of which one could meanwhile have it.
+
+    Raises:
+        OSError: no port is free.
+    """
+    with contextlib.ExitStack() as held:
+        return {name: _hold_free_port(held) for name in names}
+
+
+def _hold_free_port(held: contextlib.ExitStack) -> int:
+    for _ in range(_PORT_TRIES):
+        port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
+        one = held.enter_context(socket.socket())
+        with contextlib.suppress(OSError):
+            one.bind((LOOPBACK, port))
+            return port
+    raise OSError(f"no free port found from {_PORTS[0]} to {_PORTS[1]} in {_PORT_TRIES} tries")

@@ -15,7 +15,6 @@ import logging
 import os
 import shlex
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ from urllib.parse import quote
 import msgspec
 import psutil
 
-from localcloud.home import LOOPBACK, Home, NotStarted
+from localcloud.home import LOOPBACK, Home, NotStarted, free_ports
 from localcloud.images import Image
 from localcloud.workload_logs import is_mark, mark, rotate, tail
 
@@ -442,9 +441,7 @@ class Supervisor:
     def _free_port(self) -> int:
         taken = {one.port for one in self._running.values() if one.state != "exited"}
         while True:
-            with socket.socket() as probe:
-                probe.bind((LOOPBACK, 0))
-                port = int(probe.getsockname()[1])
+            port = free_ports(("PORT",))["PORT"]
             if port not in taken:
                 return port
 

@@ -284,8 +284,11 @@ def opened(
 def validating_provider() -> Iterator[int]:
     """A provider that validates and creates nothing; its port. Ended on leaving."""
     command = [sys.executable, "-m", "localcloud.provider", "--validate-only", "--port", "0"]
-    command += ["--home", str(LOCAL)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as provider:
+    # Its standard input ends when this process does, even by `kill -9`.
+    command += ["--with-parent", "--home", str(LOCAL)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as provider:
         try:
             assert provider.stdout is not None
             yield json.loads(provider.stdout.readline())["port"]

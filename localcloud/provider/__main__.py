@@ -1,4 +1,4 @@
-"""`python -m localcloud.provider --home DIR [--validate-only] [--port N]`
+"""`python -m localcloud.provider --home DIR [--validate-only] [--with-parent] [--port N]`
 
 With `--validate-only` no service is needed and nothing is made real: what a preview without
 credentials wants. The port is then free to choose; it is printed as one line of JSON.
@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m localcloud.provider", description=__doc__)
     parser.add_argument("--home", type=Path, help="the state folder of the local cloud")
     parser.add_argument("--validate-only", action="store_true", help="check, and make nothing")
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when standard input does, as a parent dies"
+    )
     parser.add_argument("--port", type=int, help="0 chooses a free one; default: the home's")
     options = parser.parse_args(arguments)
     if options.home is None and not options.validate_only:
@@ -40,6 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    if options.with_parent:
+        threading.Thread(
+            target=lambda: (sys.stdin.read(), stopping.set()), name="parent", daemon=True
+        ).start()
     lifecycle = Lifecycle(None if options.validate_only else home)
     server, bound = serve(lifecycle, port)
     sys.stdout.write(json.dumps({"port": bound}) + "\n")

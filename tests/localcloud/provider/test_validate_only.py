@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pulumi
 import pytest
 from pulumi_gcp import cloudrunv2, pubsub, serviceaccount, storage
@@ -58,3 +59,27 @@ def test_a_wrong_input_fails_the_preview(offline: Deployment) -> None:
 
     with pytest.raises(pulumi.automation.CommandError, match="no label"):
         offline.preview(program)
+
+
+def test_it_ends_when_its_parent_was_killed() -> None:
+    """Its parent is the command line; the engine it serves is none the wiser."""
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            (
+                "import time\n"
+                "from esteira.engine.stack import validating_provider\n"
+                "with validating_provider() as port:\n"
+                "    print(port, flush=True)\n"
+                "    time.sleep(300)\n"
+            ),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    assert int(parent.stdout.readline()) > 0
+    (provider,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait(10)
+    provider.wait(10)
