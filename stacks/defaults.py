@@ -24,17 +24,20 @@ class Profile(StrEnum):
     FREE_TRIAL = "free-trial"
 
 
+# Nothing refuses to be deleted, and nothing is paid for that only prod needs.
+_DESTROYABLE: Final[Mapping[str, Any]] = {
+    "protect": False,
+    "deletionProtection": False,
+    "forceDestroy": True,
+    "customerManagedKeys": False,
+    "privateEndpoint": False,
+    "auditLogs": False,
+}
+
 DEFAULTS: Final[Mapping[str, Groups]] = {
     # Small, quick to recover, and gone without a trace after `destroy`.
     Environment.LOCAL: {
-        "security": {
-            "protect": False,
-            "deletionProtection": False,
-            "forceDestroy": True,
-            "customerManagedKeys": False,
-            "privateEndpoint": False,
-            "auditLogs": False,
-        },
+        "security": _DESTROYABLE,
         "network": {"private": False},
         "apis": {"propagationSeconds": 0},
         "retention": {"messages": 7, "noncurrentObjects": 1},
@@ -55,14 +58,7 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
     },
     # As prod where behaviour is concerned, but cheap, and free to be destroyed.
     Environment.DEV: {
-        "security": {
-            "protect": False,
-            "deletionProtection": False,
-            "forceDestroy": True,
-            "customerManagedKeys": False,
-            "privateEndpoint": False,
-            "auditLogs": False,
-        },
+        "security": _DESTROYABLE,
         "network": {"private": True},
         "apis": {"propagationSeconds": 60},
         "retention": {
