@@ -17,6 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 GITHUB = CHECKOUT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))
+ZIZMOR = Path(sys.executable).with_name("zizmor")
 ACTIONLINT = CHECKOUT / ".esteira" / "bin" / "actionlint"
 
 USED = {
@@ -85,7 +86,8 @@ def test_actionlint_would_find_something(tmp_path: Path) -> None:
 
 def test_zizmor_finds_nothing_but_what_is_explained() -> None:
     checked = subprocess.run(
-        [Path(sys.executable).with_name("zizmor"), "--offline", "--no-progress", "--pedantic", "."],
+        # Whatever the caller's terminal or CI asks for, what is read here has no colours.
+        [ZIZMOR, "--offline", "--no-progress", "--color", "never", "--pedantic", "."],
         cwd=GITHUB,
         capture_output=True,
         text=True,
