@@ -49,7 +49,7 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
         },
         # What is replayed here happened years ago: a run over the last weeks would find no rows.
         "batch": {"maxConcurrentJobs": 2, "pauseRetraining": True},
-        "database": {"enabled": False, "highlyAvailable": False, "backups": False},
+        "database": {"enabled": True, "highlyAvailable": False, "backups": False},
         "tracking": {"enabled": False},
         "experiments": {"metadataStore": False, "tensorboard": False},
         "serving": {"api": False},

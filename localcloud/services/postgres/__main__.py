@@ -13,11 +13,8 @@ from types import FrameType
 from typing import Final
 
 from localcloud.home import Home
-from localcloud.services.postgres.cluster import (
-    Cluster,
-    PostgresNotRunnable,
-    environment,
-)
+from localcloud.services.postgres.account import PostgresNotRunnable
+from localcloud.services.postgres.cluster import Cluster, environment
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -37,9 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         cwd="/",
         env=environment(),
         # This process has one thread, so code between fork and exec is safe; it runs after the
-        # change of user, which would undo it.
+        # change of user, which would undo it (the account's prefix makes its own change later).
         preexec_fn=_end_with_parent,  # noqa: PLW1509
-        **cluster.identity(),
+        **cluster.account.keywords,
     )
 
     def end(number: int, frame: FrameType | None) -> None:

