@@ -1,10 +1,10 @@
 # Each target prepares what it needs (tools/bootstrap) and can be repeated.
 # After any of them, `.venv/bin/esteira` is the command line.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage lint format lock clean
+.PHONY: help setup demo test test-long coverage lint format lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: ## the environments and the Pulumi engine, without running anything
 	@tools/bootstrap
@@ -13,8 +13,11 @@ demo: setup ## bring the platform up on this machine and run the ML loop on real
 	@.venv/bin/esteira demo
 
 # More workers than processors: much of the time is spent waiting for what a test has set going.
-test: setup ## all tests
-	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: setup ## the tests, but for the long ones
+	@.venv/bin/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-long: setup ## the long tests: kills without end, whole plans side by side
+	@.venv/bin/python -m pytest -m long -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 coverage: setup ## all tests, and which lines they run
 	@.venv/bin/python -m pytest --cov --cov-report=term:skip-covered -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

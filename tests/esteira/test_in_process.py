@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from localcloud import daemon
 from localcloud.home import Home
 
@@ -19,6 +21,7 @@ print(json.dumps({"outputs": outputs, "resources": resources}))
 """
 
 
+@pytest.mark.long
 def test_the_platform_comes_up_without_an_engine_and_again(tmp_path: Path) -> None:
     env = {**os.environ, "ESTEIRA_STATE": str(tmp_path)}
     try:

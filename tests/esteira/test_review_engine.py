@@ -26,6 +26,9 @@ from esteira.review.base import (
 type Ended = subprocess.CompletedProcess[str]
 
 
+pytestmark = pytest.mark.long
+
+
 def needs_engine[T](test: T) -> T:
     """Marks what runs the real engine."""
     missing = pytest.mark.skipif(install.find() is None, reason="no engine; `make setup` gets one")

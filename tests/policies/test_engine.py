@@ -168,6 +168,7 @@ def test_the_engine_refuses_an_exemption_without_a_reason(prod: Judged, tmp_path
     assert "reason is required" in failure
 
 
+@pytest.mark.long
 def test_a_prod_that_protects_nothing_is_refused_by_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ ENGINE = install.find()
 HOST = None if ENGINE is None else ENGINE.path.parent / "pulumi-language-python"
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.engine,
     pytest.mark.skipif(ENGINE is None, reason="no Pulumi engine; `make setup` gets one"),
     pytest.mark.skipif(

@@ -23,7 +23,7 @@ from esteira.engine import policies
 from esteira.engine.install import find
 from tests.workflows.conftest import BOT, CHECKOUT, REPOSITORY, TOKEN, GitHub, serving
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 RUN, NUMBER = 500, 9
 MARKER = "<!-- esteira-preview:dev -->"

@@ -112,6 +112,7 @@ def started(deployment: Deployment, bucket: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.engine
+@pytest.mark.long
 def test_up_killed_midway_converges(deploy: Deployment, cloud: Cloud) -> None:
     project = deploy.config["gcp:project"]
     bucket = f"{project}-bucket"

@@ -88,6 +88,7 @@ def acknowledge(subscriber: SubscriberClient, received: list[Any]) -> None:
     )
 
 
+@pytest.mark.long
 def test_no_acknowledged_publish_is_lost_when_the_server_is_killed_again_and_again(
     process: Process, until: Until
 ) -> None:

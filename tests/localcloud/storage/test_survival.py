@@ -127,6 +127,7 @@ def test_a_client_in_the_middle_of_a_piece_goes_on(
     assert bucket.blob("a").download_as_bytes(checksum="md5") == data
 
 
+@pytest.mark.long
 def test_killed_again_and_again_every_acknowledged_object_is_whole(
     process: Process, bucket: storage.Bucket
 ) -> None:

@@ -80,6 +80,7 @@ def unacknowledged(cloud: Any) -> int:
     return waiting
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_counted_twice_when_the_job_is_killed(
     cloud: Any, until: Any, tmp_path: Path
 ) -> None:
