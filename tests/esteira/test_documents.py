@@ -35,7 +35,7 @@ def test_a_command_in_the_documents_can_be_typed(document: str, command: str) ->
         command = found[1]
     words = shlex.split(command.partition(" > ")[0])
     if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
         assert words[1] in targets
     elif words[0] == "esteira":
         parse(words[1:])
