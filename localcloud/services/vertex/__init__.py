@@ -1,8 +1,9 @@
-"""Vertex AI: Model Registry, endpoints with real model servers, pipeline jobs and schedules.
+"""Vertex AI: Model Registry, endpoints with real model servers, pipeline jobs and schedules. The
+feature store is `localcloud/services/featurestore`, and a part of this service.
 
 What it has is listed in the modules; every other method of the API answers 501 UNIMPLEMENTED:
 batch prediction, custom and tuning jobs, explanations, streaming predictions, the metadata store
-and experiments, feature store, everything generative.
+and experiments, everything generative.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class Vertex:
     raw_methods: Final = frozenset({f"{_PREFIX}rawPredict"})
 
     def __init__(self, home: Home) -> None:
+        # It uses modules of this package, which is not whole before its imports are.
+        from localcloud.services.featurestore.service import FeatureStore
+
         self._supervisor = Supervisor(home)
         self._documents = Documents(home.folder("vertex") / "vertex.sqlite")
         self._operations = Operations(self._documents)
@@ -50,6 +54,7 @@ class Vertex:
         self._request_log = RequestLog(home)
         self._jobs = PipelineJobs(home, self._documents, self._operations, self._supervisor)
         self._schedules = Schedules(self._documents, self._operations, self._jobs)
+        self._features = FeatureStore(home, self._documents, self._operations, self._supervisor)
         # Google's generated REST clients send enums as numbers, and poll operations below /ui/.
         api = Api.load(
             "aiplatform", "v1", types="google.cloud.aiplatform_v1", aliases={"/ui/": "/v1/"}
@@ -63,6 +68,7 @@ class Vertex:
             **Predictions(self._endpoints, self._containers, self._request_log).handlers(),
             **self._jobs.handlers(),
             **self._schedules.handlers(),
+            **self._features.handlers(),
             **projects.handlers(),
         }
 
@@ -74,10 +80,12 @@ class Vertex:
         await self._endpoints.recover()
         self._jobs.recover()
         self._schedules.start()
+        self._features.start()
 
     async def stop(self) -> None:
         """End the processes; the store keeps what is to run."""
         await self._schedules.stop()
+        await self._features.stop()
         await self._jobs.stop()
         await asyncio.gather(
             self._operations.stop(), self._request_log.stop(), self._supervisor.close(grace=1.5)
