@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from esteira import data_commands, model_commands, policy_commands, project_commands
+from esteira import (
+    data_commands,
+    experiment_commands,
+    model_commands,
+    policy_commands,
+    project_commands,
+)
 from esteira.printing import AsJson, console, fail, print_json, result
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ local_app = typer.Typer(help="The local cloud of this checkout.", no_args_is_hel
 app.add_typer(local_app, name="local")
 data_commands.register(app)
 model_commands.register(app)
+experiment_commands.register(app)
 policy_commands.register(app)
 project_commands.register(app)
 
