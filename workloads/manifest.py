@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from workloads.product import Task
+
 MODEL: Final = "model.onnx"
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"
@@ -45,19 +47,34 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs of the graph, in the order of the contract."""
     label: str
     model_sha256: str
-    threshold: float
-    """The probability from which the answer is yes."""
+    task: Task = Task.CLASSIFICATION
+    threshold: float | None = None
+    """The probability from which the answer of a classification is yes; None for a regression."""
+    interval: tuple[float, float] | None = None
+    """The quantiles that a regression's bounds stand for; None for a classification."""
     training: Data
     holdout: Data
     metrics: dict[str, Score]
     """On the hold-out."""
     baseline: dict[str, Score]
-    """On the hold-out, of always predicting the base rate of the training rows."""
+    """On the hold-out, of answering every row alike: with the base rate of the training rows, or
+    with their median and quantiles."""
     code_version: str
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """Which field of an answer in JSON holds which number: its name, and that of `Answers`."""
+        if self.task is Task.CLASSIFICATION:
+            return {"probability": "value"}
+        return {self.label: "value", "lower": "lower", "upper": "upper"}
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the hold-out and what the model said of it, to test a deployment with."""
 
     instance: dict[str, str | int | float | bool | None]
-    probability: float
+    value: float
+    """The probability of yes, or the number predicted."""
+    lower: float | None = None
+    upper: float | None = None
+    """The interval of a regression."""

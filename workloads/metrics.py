@@ -1,4 +1,4 @@
-"""Scores of probabilities against what happened, with bootstrap intervals.
+"""Scores of answers against what happened, with bootstrap intervals.
 
 Thousands of resamples are scored, so a sample is a vector of weights over rows that were sorted
 once, and no score sorts again. The tests hold each score to scikit-learn's.
@@ -6,6 +6,7 @@ once, and no score sorts again. The tests hold each score to scikit-learn's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,16 +14,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.product import METRICS, Task
+from workloads.scoring import Answers
+
 Floats = NDArray[np.float64]
 
-HIGHER_IS_BETTER: Final = {"roc_auc": True, "pr_auc": True, "log_loss": False, "brier": False}
-"""Every score, and which way it improves. The first two lie in [0, 1], 1 best; 0 is best of the
-others."""
+HIGHER_IS_BETTER: Final = {name: up for table in METRICS.values() for name, up in table.items()}
+"""Every score, and which way it improves. `roc_auc` and `pr_auc` lie in [0, 1], 1 best; 0 is best
+of the others. `mae`, `rmse` and `pinball` have the label's unit, `coverage_error` is a share."""
 _EPSILON: Final = float(np.finfo(np.float64).eps)
 
 
 class NotScorable(ValueError):
-    """Rows that no score can be computed for: none at all, or one class only."""
+    """Rows that no score can be computed for: none at all, one class only, no bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,36 +123,117 @@ _SCORES: Final[dict[str, Callable[[Scored, Floats], float]]] = {
 }
 
 
-def resamples(truth: NDArray[Any], count: int, seed: int = 0) -> Iterator[Floats]:
-    """Bootstrap samples as row weights; those that would miss a class are drawn again."""
+class ScoredNumbers:
+    """Predicted numbers, the intervals around them and the true ones.
+
+    Args:
+        truth: a number for each row.
+        answers: what was said of each row. Without bounds, `mae` and `rmse` alone can be scored.
+
+    Raises:
+        NotScorable: there are no rows, their numbers differ, or something is not finite.
+    """
+
+    def __init__(self, truth: NDArray[Any], answers: Answers) -> None:
+        truth = np.asarray(truth, dtype=np.float64)
+        if truth.shape != answers.value.shape or truth.size == 0:
+            raise NotScorable(
+                f"labels have shape {truth.shape} and predictions {answers.value.shape}; "
+                "allowed: two vectors of one length, at least one row"
+            )
+        error = truth - answers.value
+        self.rows = truth.size
+        self.nominal = answers.interval[1] - answers.interval[0]
+        self._losses = {"mae": np.abs(error), "rmse": error**2}
+        if answers.lower is not None and answers.upper is not None:
+            bounds = zip(answers.interval, (answers.lower, answers.upper), strict=True)
+            self._losses["pinball"] = np.mean(
+                [pinball(truth, bound, quantile) for quantile, bound in bounds], axis=0
+            )
+            inside = (truth >= answers.lower) & (truth <= answers.upper)
+            self._losses["coverage_error"] = inside.astype(np.float64)
+        if not all(np.isfinite(one).all() for one in self._losses.values()):
+            raise NotScorable("a label or a prediction is not finite; allowed: numbers")
+
+    def score(self, metric: str, weights: Floats | None = None) -> float:
+        """One score, each row counted by its weight.
+
+        Raises:
+            KeyError: no such metric of a regression; `METRICS` lists them.
+            NotScorable: it needs bounds, and there are none.
+        """
+        if metric not in METRICS[Task.REGRESSION]:
+            raise KeyError(metric)
+        mean = self._mean(metric, weights)
+        if metric == "rmse":
+            return math.sqrt(mean)
+        return abs(mean - self.nominal) if metric == "coverage_error" else mean
+
+    def coverage(self, weights: Floats | None = None) -> float:
+        """The share of rows whose truth lies in their interval, bounds included.
+
+        Raises:
+            NotScorable: there are no bounds.
+        """
+        return self._mean("coverage_error", weights)
+
+    def _mean(self, metric: str, weights: Floats | None) -> float:
+        if metric not in self._losses:
+            raise NotScorable(f"{metric} needs a lower and an upper bound; the answers have none")
+        return float(np.average(self._losses[metric], weights=weights))
+
+
+def pinball(truth: Floats, predicted: Floats, quantile: float) -> Floats:
+    """The pinball loss of each row: least on average where `predicted` is that quantile."""
+    error = truth - predicted
+    return np.maximum(quantile * error, (quantile - 1) * error)
+
+
+def scored(task: Task, truth: NDArray[Any], answers: Answers) -> Scored | ScoredNumbers:
+    """What a task's scores are computed from: has `rows` and `score(metric, weights=None)`.
+
+    Raises:
+        NotScorable: as `Scored` and `ScoredNumbers`.
+    """
+    if task is Task.CLASSIFICATION:
+        return Scored(truth, answers.value)
+    return ScoredNumbers(truth, answers)
+
+
+def resamples(
+    truth: NDArray[Any], count: int, seed: int = 0, task: Task = Task.CLASSIFICATION
+) -> Iterator[Floats]:
+    """Bootstrap samples as row weights.
+
+    Those of a classification that would miss a class are drawn again.
+    """
     generator = np.random.default_rng(seed)
     size = truth.size
     made = 0
     while made < count:
         weights = np.bincount(generator.integers(0, size, size), minlength=size).astype(np.float64)
-        positives = float(weights @ truth)
-        if 0 < positives < size:
+        if task is not Task.CLASSIFICATION or 0 < float(weights @ truth) < size:
             made += 1
             yield weights
 
 
 def intervals(
-    truth: NDArray[Any], probabilities: NDArray[Any], *, samples: int = 500, seed: int = 0
+    task: Task, truth: NDArray[Any], answers: Answers, *, samples: int = 500, seed: int = 0
 ) -> dict[str, Interval]:
-    """Every score with its bootstrap interval (percentiles 2.5 and 97.5).
+    """Every score of a task with its bootstrap interval (percentiles 2.5 and 97.5).
 
     Raises:
-        NotScorable: as `Scored`.
+        NotScorable: as `scored`; for a regression also when there are no bounds.
     """
-    scored = Scored(truth, probabilities)
-    drawn: dict[str, list[float]] = {metric: [] for metric in HIGHER_IS_BETTER}
-    for weights in resamples(truth, samples, seed):
+    found = scored(task, truth, answers)
+    drawn: dict[str, list[float]] = {metric: [] for metric in METRICS[task]}
+    for weights in resamples(truth, samples, seed, task):
         for metric, values in drawn.items():
-            values.append(scored.score(metric, weights))
+            values.append(found.score(metric, weights))
     result: dict[str, Interval] = {}
     for metric, values in drawn.items():
         low, high = np.percentile(values, [2.5, 97.5])
-        result[metric] = Interval(value=scored.score(metric), low=float(low), high=float(high))
+        result[metric] = Interval(value=found.score(metric), low=float(low), high=float(high))
     return result
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from workloads import contracts
 from workloads.contracts import Contract
+from workloads.release.policy import ReleasePolicy, ServingTarget
 
 _NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 
@@ -32,6 +33,14 @@ class Task(StrEnum):
     REGRESSION = "regression"
 
 
+METRICS: Final[dict[Task, dict[str, bool]]] = {
+    Task.CLASSIFICATION: {"roc_auc": True, "pr_auc": True, "log_loss": False, "brier": False},
+    Task.REGRESSION: {"mae": False, "rmse": False, "pinball": False, "coverage_error": False},
+}
+"""The scores of each task, and whether a higher one is better; `workloads.metrics` computes them."""
+_ANSWERED: Final = frozenset({"probability", "lower", "upper", "model"})
+
+
 class Arrival(StrEnum):
     """How rows of a contract reach the platform."""
 
@@ -39,14 +48,18 @@ class Arrival(StrEnum):
     """Events through Pub/Sub; files of history are taken too."""
     FILES = "files"
     """Files in the landing bucket only."""
+    SHARED = "shared"
+    """Another product takes them in; its raw table is read where it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One contract that the product takes in, and how its rows arrive."""
+    """One contract that the product reads, and how its rows arrive."""
 
     contract: type[Contract]
     arrival: Arrival
+    owner: str | None = None
+    """The product that takes a SHARED contract in; None for every other arrival."""
     allowed_lateness: timedelta = timedelta(hours=1)
     """An event that reaches the stream this much after it happened is too late, and set aside."""
 
@@ -96,6 +109,7 @@ class Gate:
 class Serving:
     """How the endpoint answers."""
 
+    target: ServingTarget = ServingTarget.VERTEX
     machine_type: str = "n1-standard-2"
     min_replicas: int = 1
     max_replicas: int = 3
@@ -147,10 +161,13 @@ class Product:
     sources: tuple[Source, ...]
     features: Features
     label: Label
+    interval: tuple[float, float] = (0.1, 0.9)
+    """The quantiles between which a regression says the truth lies. No meaning otherwise."""
     train: str
     """The training function, `module:name`, imported only where training runs."""
     gate: Gate
     serving: Serving = Serving()
+    release: ReleasePolicy = ReleasePolicy()
     batch: BatchPrediction
     retraining: Retraining | None = None
     """None: it is trained by hand only."""
@@ -174,6 +191,21 @@ class Product:
         if ":" not in self.train:
             raise InvalidProduct(
                 f"{self.name}: train is {self.train!r}; allowed: `module:function`"
+            )
+        if self.gate.metric not in METRICS[self.task]:
+            raise InvalidProduct(
+                f"{self.name}: gate.metric is {self.gate.metric!r}; allowed for "
+                f"{self.task.value}: {', '.join(sorted(METRICS[self.task]))}"
+            )
+        if self.label.column in _ANSWERED:
+            raise InvalidProduct(
+                f"{self.name}: label.column is {self.label.column!r}, which an answer of the "
+                f"endpoint has already; allowed: any name but {', '.join(sorted(_ANSWERED))}"
+            )
+        if not 0 < self.interval[0] < 0.5 < self.interval[1] < 1:
+            raise InvalidProduct(
+                f"{self.name}: interval is {self.interval}; allowed: two quantiles, one between 0 "
+                "and 0.5 and one between 0.5 and 1, bounds excluded"
             )
         if not 0.5 < self.gate.confidence < 1:
             raise InvalidProduct(
@@ -200,6 +232,19 @@ class Product:
                     f"{self.name}: contract {contract.NAME} needs IDENTITY and EVENT_TIME to be "
                     "ingested"
                 )
+            if (source.arrival is Arrival.SHARED) != (source.owner is not None):
+                raise InvalidProduct(
+                    f"{self.name}: source {contract.NAME} is {source.arrival.value} and has owner "
+                    f"{source.owner!r}; allowed: an owner for {Arrival.SHARED.value}, and for "
+                    "nothing else"
+                )
+            if source.owner == self.name or (
+                source.owner is not None and not _NAME.fullmatch(source.owner)
+            ):
+                raise InvalidProduct(
+                    f"{self.name}: source {contract.NAME} has owner {source.owner!r}; allowed: the "
+                    "name of another product"
+                )
         names = [source.contract.NAME for source in self.sources]
         if len(set(names)) != len(names):
             raise InvalidProduct(f"{self.name}: sources name a contract twice: {names}")
@@ -215,16 +260,34 @@ class Product:
         """The sources that come through Pub/Sub."""
         return tuple(one for one in self.sources if one.arrival is Arrival.STREAM)
 
+    @property
+    def own(self) -> tuple[Source, ...]:
+        """The sources that this product takes in itself: all that are not shared."""
+        return tuple(one for one in self.sources if one.arrival is not Arrival.SHARED)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The products whose raw tables this one reads, each once, in the order of the sources."""
+        return tuple(dict.fromkeys(one.owner for one in self.sources if one.owner is not None))
+
+    def raw(self, source: Source) -> str:
+        """The id of the dataset that holds the raw table of a source."""
+        return f"{self.id if source.owner is None else source.owner.replace('-', '_')}_raw"
+
     def source(self, contract: str) -> Source:
-        """The source of a contract by its name.
+        """The source of a contract that this product takes in, by its name.
 
         Raises:
             InvalidProduct: there is none; the message lists those there are.
         """
         for one in self.sources:
             if contract in (one.contract.NAME, one.contract.PLURAL):
-                return one
-        known = ", ".join(one.contract.PLURAL for one in self.sources)
+                if one.owner is None:
+                    return one
+                raise InvalidProduct(
+                    f"{self.name} takes in no {contract!r}: {one.owner} does; name that product"
+                )
+        known = ", ".join(one.contract.PLURAL for one in self.own) or "nothing of its own"
         raise InvalidProduct(f"{self.name} takes in no {contract!r}; it takes in {known}")
 
 
@@ -239,10 +302,36 @@ def load(name: str) -> Product:
     """The product of a name.
 
     Raises:
-        InvalidProduct: no folder declares it, or its declaration does not fit its folder.
+        InvalidProduct: no folder declares it, its declaration does not fit its folder, or a
+            product that it reads from does not take in what it reads.
     """
     if name not in names():
         raise InvalidProduct(f"no product {name!r}; there are: {', '.join(names()) or 'none'}")
+    product = _declared(name)
+    for source in product.sources:
+        if source.owner is not None:
+            _owned(product, source, source.owner)
+    return product
+
+
+def _owned(product: Product, source: Source, owner: str) -> None:
+    wanted = source.contract
+    others = [one for one in names() if one != product.name]
+    if owner not in others:
+        raise InvalidProduct(
+            f"{product.name}: source {wanted.NAME} has owner {owner!r}; allowed: "
+            f"{' or '.join(others) or 'nothing, since there is no other product'}"
+        )
+    taken = [one.contract for one in _declared(owner).own]
+    if wanted not in taken:
+        raise InvalidProduct(
+            f"{product.name}: {owner} takes in no {wanted.NAME} v{wanted.VERSION} "
+            f"({wanted.__module__}); allowed: the contracts it takes in itself, imported from it: "
+            f"{', '.join(one.__name__ for one in taken) or 'none'}"
+        )
+
+
+def _declared(name: str) -> Product:
     module = importlib.import_module(f"workloads.products.{name.replace('-', '_')}.product")
     product: Product = module.PRODUCT
     if product.name != name:

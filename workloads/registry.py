@@ -57,7 +57,7 @@ class Version:
         """
         content = self.folder.read(MODEL)
         verify(content, self.manifest().model_sha256, f"{self.folder.uri}/{MODEL}")
-        return Scorer(content, product.features.request)
+        return Scorer(content, product.features.request, product.task)
 
 
 class Registry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,12 +17,58 @@ from numpy.typing import NDArray
 
 from workloads import contracts
 from workloads.contracts import Contract
+from workloads.product import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PROBABILITIES: Final = "probabilities"
-"""The output of the graph: `[rows, 2]`, the second column for the positive class."""
+"""The output of a classification's graph: `[rows, 2]`, the second column for the positive class."""
+PREDICTIONS: Final = "predictions"
+"""The output of a regression's graph: `[rows, 3]`, the value and the bounds of its interval."""
+INTERVAL: Final = "interval"
+"""The entry of a regression's graph that names its quantiles, `0.1,0.9`."""
+_OUTPUT: Final = {Task.CLASSIFICATION: (PROBABILITIES, 2), Task.REGRESSION: (PREDICTIONS, 3)}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of rows, column by column, `[rows]` each, 64-bit floats.
+
+    Raises:
+        ValueError: one bound without the other, or columns of unlike length.
+    """
+
+    value: NDArray[np.float64]
+    """The probability of yes, or the number predicted."""
+    lower: NDArray[np.float64] | None = None
+    upper: NDArray[np.float64] | None = None
+    """The interval of a regression; None for a classification."""
+    interval: tuple[float, float] = (0.1, 0.9)
+    """The quantiles that the bounds stand for."""
+
+    def __post_init__(self) -> None:
+        shapes = [None if one is None else one.shape for one in (self.lower, self.upper)]
+        if self.value.ndim != 1 or shapes not in ([None, None], [self.value.shape] * 2):
+            raise ValueError(
+                f"value has shape {self.value.shape}, lower {shapes[0]}, upper {shapes[1]}; "
+                "allowed: vectors of one length, both bounds or none"
+            )
+
+    @property
+    def rows(self) -> int:
+        """How many rows were answered."""
+        return self.value.size
+
+    def where(self, rows: NDArray[Any]) -> Answers:
+        """The answers of some rows, by a mask or by their positions."""
+        lower, upper = self.lower, self.upper
+        return Answers(
+            self.value[rows],
+            None if lower is None else lower[rows],
+            None if upper is None else upper[rows],
+            self.interval,
+        )
 
 
 class ModelRefused(Exception):
@@ -44,17 +91,19 @@ def verify(content: bytes, sha256: str, what: str) -> bytes:
 
 
 class Scorer:
-    """Computes probabilities with ONNX Runtime.
+    """Computes answers with ONNX Runtime.
 
     Args:
         model: ONNX bytes, already verified.
         request: the contract whose fields are the graph's inputs.
+        task: says which output the graph has to have.
 
     Raises:
-        ModelRefused: the bytes are no model, or its inputs are not the fields of the contract.
+        ModelRefused: the bytes are no model, its inputs are not the fields of the contract, or it
+            does not answer for the task.
     """
 
-    def __init__(self, model: bytes, request: type[Contract]) -> None:
+    def __init__(self, model: bytes, request: type[Contract], task: Task) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -75,29 +124,58 @@ class Scorer:
                 f"{sorted(expected - inputs) or 'nothing'} of contract {request.NAME} "
                 f"v{request.VERSION}; train it with this contract"
             )
+        self._output, columns = _OUTPUT[task]
+        outputs: dict[str, Any] = {one.name: one.shape for one in self._session.get_outputs()}
+        # A graph may leave the number of its columns open, which reads as no number.
+        width = outputs.get(self._output, [0])[-1]
+        if isinstance(width, int) and width != columns:
+            raise ModelRefused(
+                f"the model gives {outputs}; a {task.value} gives `{self._output}`, "
+                f"[rows, {columns}]; train it for this task"
+            )
+        self.task = task
+        self.interval = (0.1, 0.9)
+        if task is Task.REGRESSION:
+            self.interval = _interval(self._session.get_modelmeta().custom_metadata_map)
         self._text = {
             field.name: field.kind == "string" or field.choices is not None
             for field in contracts.fields(request)
         }
 
-    def columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
-        """The probability of the positive class for each row of a column-wise table."""
+    def columns(self, columns: Mapping[str, Sequence[Any]]) -> Answers:
+        """What the model says of each row of a column-wise table."""
         feed = {
             name: _text(columns[name]) if text else _numbers(columns[name])
             for name, text in self._text.items()
         }
-        output = self._session.run([PROBABILITIES], feed)[0]
-        return output[:, 1].astype(np.float64)
+        output = self._session.run([self._output], feed)[0].astype(np.float64)
+        return self._answers(output)
 
-    def rows(self, rows: Sequence[Contract]) -> NDArray[np.float64]:
-        """The probability of the positive class for each request."""
+    def rows(self, rows: Sequence[Contract]) -> Answers:
+        """What the model says of each request."""
         return self.columns({name: [getattr(row, name) for row in rows] for name in self._text})
 
-    def table(self, rows: pa.Table) -> NDArray[np.float64]:
-        """The probability of the positive class for each row of a feature query's result."""
+    def table(self, rows: pa.Table) -> Answers:
+        """What the model says of each row of a feature query's result."""
         if rows.num_rows == 0:
-            return np.empty(0)
+            return self._answers(np.empty((0, _OUTPUT[self.task][1])))
         return self.columns({name: rows.column(name).to_pylist() for name in self._text})
+
+    def _answers(self, output: NDArray[np.float64]) -> Answers:
+        if self.task is Task.CLASSIFICATION:
+            return Answers(output[:, 1])
+        return Answers(output[:, 0], output[:, 1], output[:, 2], self.interval)
+
+
+def _interval(metadata: Mapping[str, str]) -> tuple[float, float]:
+    try:
+        lower, upper = (float(one) for one in metadata[INTERVAL].split(","))
+    except (KeyError, ValueError):
+        raise ModelRefused(
+            f"the model's entry `{INTERVAL}` is {metadata.get(INTERVAL)!r}; allowed: the two "
+            "quantiles of its bounds, such as `0.1,0.9`; export it with workloads.training.fitting"
+        ) from None
+    return lower, upper
 
 
 def _text(values: Sequence[Any]) -> NDArray[Any]:

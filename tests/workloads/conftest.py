@@ -126,7 +126,7 @@ def load_rows(product: Product, tables: dict[str, pd.DataFrame]) -> None:
 
     client = gcp.bigquery_client()
     client.create_dataset(f"{product.id}_raw", exists_ok=True)
-    for source in product.sources:
+    for source in product.own:
         rows = tables[source.contract.PLURAL].copy()
         for name, value in (
             ("message_id", [f"m{one}" for one in range(len(rows))]),
@@ -164,7 +164,7 @@ def history(product: Product, days: int) -> dict[str, pd.DataFrame]:
     start = datetime(2013, 1, 1, tzinfo=UTC)
     end = start + timedelta(days=days)
     tables: dict[str, pd.DataFrame] = {}
-    for source in product.sources:
+    for source in product.own:
         contract = source.contract
         tables[contract.PLURAL] = between(frame(product, contract), contract, start, end)
     return tables

@@ -18,6 +18,7 @@ from workloads.batch_prediction.tables import BATCH, dataset
 from workloads.features.query import FeatureQuery
 from workloads.product import Product
 from workloads.registry import CHAMPION, Registry
+from workloads.scoring import ModelRefused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +63,12 @@ def predict_day(product: Product, day: date, *, index: int = 0, count: int = 1) 
     start = datetime.combine(day, time(), zone)
     end = datetime.combine(day + timedelta(days=1), time(), zone)
     rows = FeatureQuery(product).run(start, end, shard=(index, count))
-    probabilities = champion.scorer(product).table(rows).tolist()
+    probabilities = champion.scorer(product).table(rows).value.tolist()
+    if manifest.threshold is None:
+        raise ModelRefused(
+            f"version {champion.number} of {product.name} has no threshold; batch prediction "
+            "writes the answers of classifications"
+        )
     if probabilities:
         table = _table(
             product, rows, day, probabilities, manifest.threshold, champion.number, manifest.run

@@ -51,27 +51,28 @@ class FeatureQuery:
             InvalidFeatureQuery: the text names an unknown source, or a raw table directly.
         """
         sql = _COMMENT.sub("", self.product.features.sql.read_text())
-        if f"{self.product.id}_raw" in sql:
+        sources = {one.contract.PLURAL: one for one in self.product.sources}
+        datasets = {self.product.raw(one) for one in self.product.sources}
+        if named := sorted(one for one in datasets if one in sql):
             raise InvalidFeatureQuery(
-                f"{self.product.features.sql} names the dataset {self.product.id}_raw; name the "
+                f"{self.product.features.sql} names the dataset {named[0]}; name the "
                 f"source in braces, e.g. {{{self.product.sources[0].contract.PLURAL}}}, so that "
                 "the leak guard can cut it off"
             )
-        sources = {one.contract.PLURAL: one.contract for one in self.product.sources}
 
         def relation(match: re.Match[str]) -> str:
-            contract = sources.get(match[1])
-            if contract is None:
+            source = sources.get(match[1])
+            if source is None:
                 raise InvalidFeatureQuery(
                     f"{self.product.features.sql} names {{{match[1]}}}; allowed: "
                     + ", ".join(f"{{{name}}}" for name in sources)
                 )
-            table = f"`{project or gcp.project()}.{self.product.id}_raw.{match[1]}`"
+            table = f"`{project or gcp.project()}.{self.product.raw(source)}.{match[1]}`"
             if known_at is None:
                 return table
             instant = known_at.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")
             # Names and an instant of our own making; nothing here comes from outside.
-            cut = f"WHERE {contract.EVENT_TIME} <= TIMESTAMP '{instant}'"
+            cut = f"WHERE {source.contract.EVENT_TIME} <= TIMESTAMP '{instant}'"
             return f"(SELECT * FROM {table} {cut})"  # noqa: S608
 
         return _PLACEHOLDER.sub(relation, sql)

@@ -119,6 +119,7 @@ def decide(product: Product, challenger: str = CHALLENGER) -> Decision:
         new.version.scorer(product).table(rows),
         None if old is None else old.version.scorer(product).table(rows),
         slices(product, rows, truth),
+        task=product.task,
     )
     return _record(product, new, old, rows.num_rows, judgement)
 

@@ -1,4 +1,4 @@
-"""The judgement itself: two vectors of probabilities and the truth in, reasons out. Knows no cloud.
+"""The judgement itself: the answers of two models and the truth in, reasons out. Knows no cloud.
 
 A challenger passes when every check passes. The first model of a product has only the floor.
 """
@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.metrics import HIGHER_IS_BETTER, Interval, Scored, resamples
-from workloads.product import Gate
-
-Floats = NDArray[np.float64]
+from workloads.metrics import HIGHER_IS_BETTER, Interval, resamples, scored
+from workloads.product import METRICS, Gate, Task
+from workloads.scoring import Answers
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,10 +42,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def judge(
     gate: Gate,
     truth: NDArray[Any],
-    challenger: Floats,
-    champion: Floats | None,
+    challenger: Answers,
+    champion: Answers | None,
     slices: list[tuple[str, str, NDArray[np.bool_]]],
     *,
+    task: Task = Task.CLASSIFICATION,
     samples: int = 1000,
     seed: int = 0,
 ) -> Judgement:
@@ -54,25 +54,25 @@ def judge(
 
     Args:
         gate: the conditions.
-        truth: 0 or 1 for each row of the hold-out.
-        challenger, champion: probabilities of the same rows.
+        truth: the label of each row of the hold-out.
+        challenger, champion: what was said of the same rows.
         slices: column, value and mask of each group that is scored by itself.
 
     Raises:
         NotScorable: the hold-out has no rows, or one class only.
-        ValueError: the gate's metric is unknown.
+        ValueError: the gate's metric is none of the task's.
     """
-    if gate.metric not in HIGHER_IS_BETTER:
+    if gate.metric not in METRICS[task]:
         raise ValueError(
-            f"gate.metric is {gate.metric!r}; allowed: {', '.join(sorted(HIGHER_IS_BETTER))}"
+            f"gate.metric is {gate.metric!r}; allowed: {', '.join(sorted(METRICS[task]))}"
         )
     sign = 1.0 if HIGHER_IS_BETTER[gate.metric] else -1.0
-    new = Scored(truth, challenger)
-    old = None if champion is None else Scored(truth, champion)
+    new = scored(task, truth, challenger)
+    old = None if champion is None else scored(task, truth, champion)
     drawn_new: list[float] = []
     drawn_old: list[float] = []
     # The same resample for both: what is easy for one is easy for the other.
-    for weights in resamples(truth, samples, seed):
+    for weights in resamples(truth, samples, seed, task):
         drawn_new.append(new.score(gate.metric, weights))
         if old is not None:
             drawn_old.append(old.score(gate.metric, weights))
@@ -86,7 +86,14 @@ def judge(
         checks.append(_minimum_gain(gate, gain))
         checks.append(_confidence(gate, float((gains >= 0).mean())))
         checks += [
-            _slice(gate, sign, column, value, truth[here], challenger[here], champion[here])
+            _slice(
+                gate,
+                task,
+                f"{column} {value}",
+                truth[here],
+                challenger.where(here),
+                champion.where(here),
+            )
             for column, value, here in slices
         ]
     return Judgement(
@@ -141,21 +148,21 @@ def _confidence(gate: Gate, share: float) -> Check:
 
 def _slice(
     gate: Gate,
-    sign: float,
-    column: str,
-    value: str,
+    task: Task,
+    name: str,
     truth: NDArray[Any],
-    challenger: Floats,
-    champion: Floats,
+    challenger: Answers,
+    champion: Answers,
 ) -> Check:
-    new = Scored(truth, challenger).score(gate.metric)
-    old = Scored(truth, champion).score(gate.metric)
+    sign = 1.0 if HIGHER_IS_BETTER[gate.metric] else -1.0
+    new = scored(task, truth, challenger).score(gate.metric)
+    old = scored(task, truth, champion).score(gate.metric)
     change = sign * (new - old)
     return Check(
-        name=f"slice {column}={value}",
+        name=f"slice {name.replace(' ', '=', 1)}",
         passed=change >= -gate.slice_tolerance,
         found=change,
         required=-gate.slice_tolerance,
-        reason=f"on {truth.size} rows with {column} {value}, {gate.metric} goes from {old:.4f} to "
+        reason=f"on {truth.size} rows with {name}, {gate.metric} goes from {old:.4f} to "
         f"{new:.4f}; a fall of up to {gate.slice_tolerance:g} is allowed",
     )

@@ -92,10 +92,10 @@ def query(product: Product, dataset: str = "", source: str = "") -> str:
         f"SELECT '{one.contract.PLURAL}' AS contract, message_id, "  # noqa: S608
         f"{one.contract.IDENTITY} AS identity "
         f"FROM `{where}.{one.contract.PLURAL}`{only}"
-        for one in product.sources
+        for one in product.own
     )
     names = "\n    ".join(
-        f"WHEN '{one.contract.NAME}' THEN '{one.contract.PLURAL}'" for one in product.sources
+        f"WHEN '{one.contract.NAME}' THEN '{one.contract.PLURAL}'" for one in product.own
     )
     return f"""WITH raw AS (
   {raw}

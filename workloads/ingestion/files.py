@@ -65,8 +65,8 @@ class LandedObject:
             UnknownObject: the folder is no contract's plural, or the name has another ending.
         """
         folder = self.name.split("/", 1)[0]
-        folders = ", ".join(f"`{one.contract.PLURAL}/`" for one in product.sources)
-        known = {one.contract.PLURAL: one for one in product.sources}
+        folders = ", ".join(f"`{one.contract.PLURAL}/`" for one in product.own)
+        known = {one.contract.PLURAL: one for one in product.own}
         if "/" not in self.name or folder not in known:
             raise UnknownObject("objectId", self.name, f"a name in one of the folders {folders}")
         if not self.name.endswith(SUFFIXES):

@@ -119,7 +119,7 @@ DISCARDED_TABLE: Final = Table(
 def tables(product: Product) -> tuple[Table, ...]:
     """All raw tables of a product: one for each contract, then dead letters and discarded."""
     return (
-        *(raw(source.contract) for source in product.sources),
+        *(raw(source.contract) for source in product.own),
         DEAD_LETTERS_TABLE,
         DISCARDED_TABLE,
     )

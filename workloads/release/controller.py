@@ -21,7 +21,8 @@ from workloads.registry import CHALLENGER, CHAMPION, DEFAULT, PREVIOUS, Registry
 from workloads.release.endpoint import Deployed, Endpoint
 
 SMOKE_TOLERANCE: Final = 1e-5
-"""The endpoint runs the same graph: its probabilities may differ by no more than export allows."""
+"""The endpoint runs the same graph: its answers may differ by no more than export allows, in parts
+of the answer or of one."""
 
 Progress = Callable[[str], None]
 
@@ -198,10 +199,13 @@ def smoke_test(endpoint: Endpoint, version: Version, deployed: Deployed) -> int:
         raise SmokeTestFailed(
             f"deployment {answered} answered instead of {deployed.id}, which has all traffic"
         )
-    found = [one.get("probability", math.nan) for one in predictions]
-    expected = [one.probability for one in examples]
+    answered_by = version.manifest().answered
+    found = [one.get(name, math.nan) for one in predictions for name in answered_by]
+    expected: list[float] = [
+        getattr(one, name) for one in examples for name in answered_by.values()
+    ]
     if len(found) != len(expected) or not all(
-        math.isclose(one, other, rel_tol=0, abs_tol=SMOKE_TOLERANCE)
+        math.isclose(one, other, rel_tol=SMOKE_TOLERANCE, abs_tol=SMOKE_TOLERANCE)
         for one, other in zip(found, expected, strict=True)
     ):
         raise SmokeTestFailed(

@@ -111,7 +111,7 @@ def write(
         ValueError: `start` is not before `end`, or one has no time zone.
     """
     written = list[HistoryFile]()
-    for source in product.sources:
+    for source in product.own:
         contract = source.contract
         if only and contract.PLURAL not in only:
             continue

@@ -35,6 +35,7 @@ class ServedModel:
         manifest = folder.read_json(MANIFEST, Manifest)
         for what, found, expected in (
             ("product", manifest.product, product.name),
+            ("task", manifest.task.value, product.task.value),
             ("contract", manifest.contract, request.NAME),
             ("contract version", manifest.contract_version, request.VERSION),
         ):
@@ -45,16 +46,31 @@ class ServedModel:
         # The registry's word, where it was given, outranks a file that lies beside the model.
         sha256 = settings.model_sha256 or manifest.model_sha256
         content = verify(folder.read(MODEL), sha256, f"{folder.uri}/{MODEL}")
-        return cls(manifest, Scorer(content, request), request)
+        return cls(manifest, Scorer(content, request, product.task), request)
 
     def predict(self, rows: Sequence[Contract]) -> list[dict[str, Any]]:
-        """One answer a row: the probability, and the answer yes or no under the label's name."""
+        """One answer a row.
+
+        A classification's has the probability, and yes or no under the label's name; a
+        regression's the number under the label's name, and the bounds of its interval.
+        """
         threshold, label, run = (
             self.manifest.threshold,
             self.manifest.label,
             self.manifest.run,
         )
+        answers = self._scorer.rows(rows)
+        if answers.lower is not None and answers.upper is not None:
+            columns = (answers.value.tolist(), answers.lower.tolist(), answers.upper.tolist())
+            return [
+                {label: value, "lower": lower, "upper": upper, "model": run}
+                for value, lower, upper in zip(*columns, strict=True)
+            ]
         return [
-            {"probability": probability, label: probability >= threshold, "model": run}
-            for probability in self._scorer.rows(rows).tolist()
+            {
+                "probability": probability,
+                label: threshold is not None and probability >= threshold,
+                "model": run,
+            }
+            for probability in answers.value.tolist()
         ]

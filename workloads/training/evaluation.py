@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from workloads import contracts, metrics
 from workloads.manifest import Example, Score
-from workloads.product import Product
-from workloads.scoring import Scorer
+from workloads.product import Product, Task
+from workloads.scoring import Answers, Scorer
 from workloads.training.data import Extract, labels, load
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
     """
     training, holdout = load(parts.training), load(parts.holdout)
     truth = labels(product, holdout)
-    probabilities = Scorer(model, product.features.request).table(holdout)
+    probabilities = Scorer(model, product.features.request, product.task).table(holdout).value
     base_rate = float(labels(product, training).mean())
     table = metrics.calibration(truth, probabilities)
     evaluation = Evaluation(
@@ -100,7 +100,7 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
 
 
 def _scores(truth: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Score]:
-    found = metrics.intervals(truth, probabilities)
+    found = metrics.intervals(Task.CLASSIFICATION, truth, Answers(probabilities))
     return {name: Score(**asdict(one)) for name, one in found.items()}
 
 
@@ -153,7 +153,7 @@ def _examples(
     fields = list(product.features.request.__struct_fields__)
     instances = rows.select(fields).take(chosen).to_pylist()
     return [
-        Example(instance=instance, probability=float(probabilities[index]))
+        Example(instance=instance, value=float(probabilities[index]))
         for instance, index in zip(instances, chosen, strict=True)
     ]
 

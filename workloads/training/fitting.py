@@ -42,7 +42,7 @@ def fit_and_export(product: Product, parts: Extract) -> bytes:
     fitted = _function(product)(frame(product, training), labels(product, training))
     model = export(product, fitted)
     expected = fitted.predict_proba(frame(product, holdout))[:, 1]
-    found = Scorer(model, product.features.request).table(holdout)
+    found = Scorer(model, product.features.request, product.task).table(holdout).value
     worst = int(np.argmax(np.abs(found - expected)))
     difference = float(abs(found[worst] - expected[worst]))
     if not difference <= TOLERANCE:

@@ -7,15 +7,16 @@ import pytest
 
 from workloads.gate.judgement import Judgement, judge
 from workloads.product import Gate
+from workloads.scoring import Answers
 
 ROWS = 4000
 GATE = Gate(metric="roc_auc", floor=0.7, minimum_gain=0.002, confidence=0.95, slice_tolerance=0.02)
 
 
-def model(skill: float, seed: int = 1) -> np.ndarray:
+def model(skill: float, seed: int = 1) -> Answers:
     """Probabilities that know the truth with some skill."""
     noise = np.random.default_rng(seed).random(ROWS)
-    return np.clip(skill * TRUTH + (1 - skill) * noise, 0, 1)
+    return Answers(np.clip(skill * TRUTH + (1 - skill) * noise, 0, 1))
 
 
 TRUTH = np.random.default_rng(0).integers(0, 2, ROWS)
@@ -74,7 +75,7 @@ def test_a_gain_that_may_be_chance_is_not_enough() -> None:
 
 def test_a_slice_must_not_pay_for_the_whole() -> None:
     champion, challenger = model(0.25), model(0.45)
-    challenger[:200] = model(0.0)[:200]
+    challenger.value[:200] = model(0.0).value[:200]
     small = np.arange(ROWS) < 200
 
     judgement = judge(GATE, TRUTH, challenger, champion, [("carrier", "HA", small)], samples=200)

@@ -83,7 +83,7 @@ class TestTheFirstRelease:
         _, predictions = Endpoint(released).predict([one.instance for one in examples])
 
         assert [one["probability"] for one in predictions] == pytest.approx(
-            [one.probability for one in examples], abs=1e-6
+            [one.value for one in examples], abs=1e-6
         )
         assert {one["model"] for one in predictions} == {Registry(released).get("1").manifest().run}
 
@@ -159,7 +159,7 @@ class TestTheNextRelease:
         examples = folder.read_json(EXAMPLES, list[Example])
         folder.write_json(
             EXAMPLES,
-            [Example(instance=one.instance, probability=1 - one.probability) for one in examples],
+            [Example(instance=one.instance, value=1 - one.value) for one in examples],
         )
 
         with pytest.raises(SmokeTestFailed, match="when it was evaluated it gave"):

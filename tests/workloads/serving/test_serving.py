@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from workloads.manifest import EXAMPLES, MANIFEST, MODEL, Example, Manifest
 from workloads.product import Product
 from workloads.registry import Registry, Version
-from workloads.scoring import ModelRefused
+from workloads.scoring import Answers, ModelRefused
 from workloads.serving.app import build
 from workloads.serving.model import ServedModel
 from workloads.serving.request import MAX_FAULTS
@@ -42,8 +42,8 @@ GOOD: dict[str, Any] = {
 class Halves:
     """Stands in for a model: a half for every row."""
 
-    def rows(self, rows: list[Any]) -> np.ndarray:
-        return np.full(len(rows), 0.5)
+    def rows(self, rows: list[Any]) -> Answers:
+        return Answers(np.full(len(rows), 0.5))
 
 
 @pytest.fixture
@@ -239,11 +239,11 @@ class TestTheContainer:
         answers = ask(environment, [one.instance for one in examples])
 
         assert [one["probability"] for one in answers] == pytest.approx(
-            [one.probability for one in examples]
+            [one.value for one in examples]
         )
         threshold = version.manifest().threshold
         assert [one["late"] for one in answers] == [
-            one.probability >= threshold for one in examples
+            one.value >= threshold for one in examples
         ]
 
     def test_ends_requests_under_way_when_told_to_end(

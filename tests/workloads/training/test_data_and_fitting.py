@@ -130,7 +130,7 @@ class TestExport:
 
         strange = _with(rows(product, seed=5), "destination", ["ZZZ"] * 2000)
 
-        found = Scorer(model, product.features.request).table(strange)
+        found = Scorer(model, product.features.request, product.task).table(strange).value
         assert ((found > 0) & (found < 1)).all()
         assert found.std() > 0.01
 
@@ -158,9 +158,9 @@ class TestExport:
         model = fitting.export(product, fitted)
 
         with pytest.raises(ModelRefused, match="of contract aircraft v1"):
-            Scorer(model, Aircraft)
+            Scorer(model, Aircraft, product.task)
         with pytest.raises(ModelRefused, match="cannot be loaded"):
-            Scorer(b"no model", product.features.request)
+            Scorer(b"no model", product.features.request, product.task)
 
 
 def test_a_snapshot_is_the_same_bytes_wherever_it_is_made(

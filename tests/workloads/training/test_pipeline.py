@@ -84,9 +84,11 @@ class TestRun:
         examples = folder.read_json(EXAMPLES, list[Example])
         request = january.features.request
 
-        found = Scorer(content, request).rows([request(**one.instance) for one in examples])
+        found = Scorer(content, request, january.task).rows(
+            [request(**one.instance) for one in examples]
+        )
 
-        assert found.tolist() == pytest.approx([one.probability for one in examples])
+        assert found.value.tolist() == pytest.approx([one.value for one in examples])
         evaluation = folder.read_json(METRICS, Evaluation)
         assert evaluation.metrics["roc_auc"].value > 0.6 > evaluation.baseline["roc_auc"].value
         assert evaluation.metrics["log_loss"].value < evaluation.baseline["log_loss"].value
