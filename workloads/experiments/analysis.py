@@ -78,7 +78,7 @@ class Verdict(StrEnum):
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known now. Gains, in the metric's unit, are positive where the challenger is better."""
+    """What is known now. Gains are in the metric's unit, positive for a better challenger."""
 
     verdict: Verdict
     reason: str
