@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, bigquery_storage, pubsub_v1, storage
+    from google.cloud.aiplatform_v1 import (
+        FeatureOnlineStoreAdminServiceClient,
+        FeatureOnlineStoreServiceClient,
+    )
 
 _SQL_LOCK: Final = threading.Lock()
 
@@ -188,6 +192,33 @@ def vertex() -> Any:
     else:
         aiplatform.init(project=project(), location=location())
     return aiplatform
+
+
+@cache
+def feature_store_client() -> FeatureOnlineStoreServiceClient:
+    """What answers with features of an entity. Importing it takes seconds; a channel is kept."""
+    from google.cloud.aiplatform_v1.services import feature_online_store_service as service
+
+    return service.FeatureOnlineStoreServiceClient(**_vertex_options())
+
+
+@cache
+def feature_store_admin_client() -> FeatureOnlineStoreAdminServiceClient:
+    """What syncs feature views, and tells of their syncs."""
+    from google.cloud.aiplatform_v1.services import feature_online_store_admin_service as service
+
+    return service.FeatureOnlineStoreAdminServiceClient(**_vertex_options())
+
+
+def _vertex_options() -> dict[str, Any]:
+    """How a generated client of Vertex AI reaches this location, or the emulator."""
+    if endpoint := os.environ.get("VERTEX_API_ENDPOINT"):
+        return {
+            "credentials": _anonymous(),
+            "transport": "rest",
+            "client_options": {"api_endpoint": endpoint},
+        }
+    return {"client_options": {"api_endpoint": f"{location()}-aiplatform.googleapis.com"}}
 
 
 def _let_loggers_propagate(package: str) -> None:

@@ -86,6 +86,8 @@ class Features:
     entity: str
     event_time: str
     request: type[Contract]
+    fresh_for: timedelta | None = None
+    """Features older than this are told as stale by the online store; None: they never are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,8 @@ class BatchPrediction:
     """Cron, in `time_zone`."""
     time_zone: str = "Etc/UTC"
     tasks: int = 2
+    publish_to_database: bool = False
+    """Whether rows go into the stack's PostgreSQL too, for BI tools; docs/bi.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +191,11 @@ class Product:
         if not self.features.sql.is_file():
             raise InvalidProduct(
                 f"{self.name}: features.sql is {self.features.sql}, which is no file"
+            )
+        if self.features.fresh_for is not None and self.features.fresh_for <= timedelta(0):
+            raise InvalidProduct(
+                f"{self.name}: features.fresh_for is {self.features.fresh_for}; allowed: above 0, "
+                "or None"
             )
         if ":" not in self.train:
             raise InvalidProduct(
