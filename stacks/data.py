@@ -275,6 +275,6 @@ def _predictions(product: Product, foundation: Foundation) -> Dataset:
                 if contracts.personal(product.features.request)
                 else (),
             ),
-            _table(predicted.BATCH, retention_days),
+            _table(predicted.batch_table(product), retention_days),
         ],
     )

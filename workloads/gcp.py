@@ -14,9 +14,11 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import requests
     from google.cloud import bigquery, bigquery_storage, pubsub_v1, storage
     from google.cloud.aiplatform_v1 import (
         FeatureOnlineStoreAdminServiceClient,
@@ -24,10 +26,16 @@ if TYPE_CHECKING:
     )
 
 _SQL_LOCK: Final = threading.Lock()
+_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where Kubernetes gives a pod its own account's token."""
 
 
 class NoProject(RuntimeError):
     """No project is configured."""
+
+
+class NoCluster(RuntimeError):
+    """No Kubernetes API is known."""
 
 
 def project() -> str:
@@ -124,6 +132,22 @@ def bigquery_read_client() -> bigquery_storage.BigQueryReadClient:
             transport=BigQueryReadGrpcTransport(channel=_channel(target))
         )
     return bigquery_storage.BigQueryReadClient()
+
+
+@cache
+def bigquery_write_client() -> bigquery_storage.BigQueryWriteClient:
+    """The BigQuery Storage Write API over gRPC."""
+    from google.cloud import bigquery_storage
+
+    if target := os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST"):
+        from google.cloud.bigquery_storage_v1.services.big_query_write.transports import (
+            BigQueryWriteGrpcTransport,
+        )
+
+        return bigquery_storage.BigQueryWriteClient(
+            transport=BigQueryWriteGrpcTransport(channel=_channel(target))
+        )
+    return bigquery_storage.BigQueryWriteClient()
 
 
 @cache
@@ -298,6 +322,80 @@ def _sql_credentials() -> Any:
     scope = "https://www.googleapis.com/auth/sqlservice.login"
     credentials, _ = google.auth.default(scopes=[scope])
     return credentials
+
+
+def tracking_address() -> str:
+    """Where MLflow answers, by the variable that MLflow itself reads; empty: nothing is tracked."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+
+
+def tracking_session(address: str) -> requests.Session:
+    """HTTP to MLflow's service; over TLS each request shows an ID token that Cloud Run asks for.
+
+    Args:
+        address: `https://...`, or `http://` on this machine, where nobody asks for a token.
+
+    Raises:
+        google.auth.exceptions.GoogleAuthError: the credentials here cannot make an ID token.
+    """
+    import requests
+    from google.auth.transport.requests import AuthorizedSession
+
+    if address.startswith("http://"):
+        return requests.Session()
+    return AuthorizedSession(_id_token_credentials(address))
+
+
+@cache
+def _id_token_credentials(audience: str) -> Any:
+    import google.auth
+    from google.auth import exceptions, impersonated_credentials
+    from google.oauth2 import id_token
+
+    try:
+        return id_token.fetch_id_token_credentials(audience)
+    except exceptions.DefaultCredentialsError:
+        # A workload identity federation, or a person who impersonates: the account behind either
+        # is asked for the token. A person's own credentials cannot make one for Cloud Run.
+        source, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        account = getattr(source, "service_account_email", None)
+        if not account:
+            raise
+        if not isinstance(source, impersonated_credentials.Credentials):
+            source = impersonated_credentials.Credentials(
+                source_credentials=source, target_principal=account, target_scopes=[]
+            )
+        return impersonated_credentials.IDTokenCredentials(
+            source, target_audience=audience, include_email=True
+        )
+
+
+def service_session(address: str) -> requests.Session:
+    """HTTP to a Cloud Run service; over TLS each request shows an ID token for that address."""
+    return tracking_session(address)
+
+
+def kubernetes_session() -> tuple[str, requests.Session]:
+    """The address of the Kubernetes API, and HTTP to it as this pod's own account.
+
+    Raises:
+        NoCluster: this is no pod, and no emulator answers.
+    """
+    import requests
+
+    session = requests.Session()
+    if address := os.environ.get("KUBERNETES_API_ENDPOINT"):
+        return address.rstrip("/"), session
+    host = os.environ.get("KUBERNETES_SERVICE_HOST")
+    if not host or not _POD.exists():
+        raise NoCluster(
+            "no Kubernetes API is known here: run in a pod of the cluster, or set "
+            "KUBERNETES_API_ENDPOINT to one that needs no token"
+        )
+    # Read anew for each session: the token is replaced every hour.
+    session.headers["Authorization"] = f"Bearer {(_POD / 'token').read_text()}"
+    session.verify = str(_POD / "ca.crt")
+    return f"https://{host}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}", session
 
 
 def _discovered(name: str, version: str, endpoint: str | None) -> Any:

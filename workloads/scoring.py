@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from workloads import contracts
 from workloads.contracts import Contract
+from workloads.feed import feed
 from workloads.product import Task
 
 if TYPE_CHECKING:
@@ -144,22 +145,23 @@ class Scorer:
 
     def columns(self, columns: Mapping[str, Sequence[Any]]) -> Answers:
         """What the model says of each row of a column-wise table."""
-        feed = {
+        given = {
             name: _text(columns[name]) if text else _numbers(columns[name])
             for name, text in self._text.items()
         }
-        output = self._session.run([self._output], feed)[0].astype(np.float64)
+        output = self._session.run([self._output], given)[0].astype(np.float64)
         return self._answers(output)
 
     def rows(self, rows: Sequence[Contract]) -> Answers:
         """What the model says of each request."""
         return self.columns({name: [getattr(row, name) for row in rows] for name in self._text})
 
-    def table(self, rows: pa.Table) -> Answers:
-        """What the model says of each row of a feature query's result."""
+    def table(self, rows: pa.Table | pa.RecordBatch) -> Answers:
+        """What the model says of each row of a feature query's result. Several threads may ask."""
         if rows.num_rows == 0:
             return self._answers(np.empty((0, _OUTPUT[self.task][1])))
-        return self.columns({name: rows.column(name).to_pylist() for name in self._text})
+        output = self._session.run([self._output], feed(rows, self._text))[0]
+        return self._answers(output.astype(np.float64))
 
     def _answers(self, output: NDArray[np.float64]) -> Answers:
         if self.task is Task.CLASSIFICATION:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,9 +24,10 @@ import pytest
 from localcloud.home import SERVICES, Endpoints, Home, free_ports
 from localcloud.images import Images
 from localcloud.services import bigquery as bigquery_emulator
+from tests.workloads.tracking_cloud import TrackingCloud
 from workloads import gcp
 from workloads import product as products
-from workloads.batch_prediction.tables import BATCH, dataset
+from workloads.batch_prediction.tables import batch_table, dataset
 from workloads.contracts import bigquery_schema
 from workloads.ingestion.tables import PROVENANCE
 from workloads.product import Product
@@ -41,7 +44,12 @@ PROJECT = "esteira-test"
 IMAGES = f"us-central1-docker.pkg.dev/{PROJECT}/esteira"
 NEW_YORK = ZoneInfo("America/New_York")
 START_SECONDS = 90
-_CLIENTS = (gcp.bigquery_client, gcp.bigquery_read_client, gcp.storage_client)
+_CLIENTS = (
+    gcp.bigquery_client,
+    gcp.bigquery_read_client,
+    gcp.bigquery_write_client,
+    gcp.storage_client,
+)
 
 
 @dataclasses.dataclass
@@ -185,9 +193,10 @@ def january(cloud: LocalCloud, product: Product, _filled: dict[str, bool]) -> Pr
         gcp.storage_client().create_bucket(f"{PROJECT}-{product.name}-models")
         client = gcp.bigquery_client()
         client.create_dataset(dataset(product), exists_ok=True)
-        fields = [bigquery.SchemaField.from_api_repr(one) for one in BATCH.columns]
+        batch = batch_table(product)
+        fields = [bigquery.SchemaField.from_api_repr(one) for one in batch.columns]
         client.create_table(
-            bigquery.Table(f"{PROJECT}.{dataset(product)}.{BATCH.name}", schema=fields)
+            bigquery.Table(f"{PROJECT}.{dataset(product)}.{batch.name}", schema=fields)
         )
         gcp.vertex().Endpoint.create(display_name=product.name, endpoint_id="1234567890")
         _filled["january"] = True
@@ -266,3 +275,22 @@ def challenge(
         return registration.register(january, manifest, f"{IMAGES}/serving:test")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tracking_cloud() -> Iterator[TrackingCloud]:
+    """PostgreSQL and Cloud Storage for MLflow, apart from those of the products."""
+    folder = Path(tempfile.mkdtemp(prefix="esteira-tracking-"))
+    one = TrackingCloud(folder)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tracking_cloud: TrackingCloud) -> str:
+    """The address of the one MLflow that all tests of this folder share: it takes 8 s to start."""
+    return tracking_cloud.serve()

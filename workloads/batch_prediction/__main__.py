@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from pydantic import ValidationError
 
 from workloads import product as products
+from workloads.batch_prediction.appending import WriteRefused
 from workloads.batch_prediction.settings import BatchPredictionSettings
-from workloads.batch_prediction.task import NoTable, predict_day, today
+from workloads.batch_prediction.staging import NoTable
+from workloads.batch_prediction.task import predict_day, today
+from workloads.database import DatabaseSettings, NoCertificates
 from workloads.registry import NoSuchVersion
 from workloads.scoring import ModelRefused
 
@@ -25,6 +29,7 @@ def main() -> int:
     )
     try:
         settings = BatchPredictionSettings()  # pyright: ignore[reportCallIssue]  # from the environment
+        database = _database()
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"]).upper() or "environment"
@@ -34,19 +39,27 @@ def main() -> int:
     day = settings.prediction_date or today(product)
     index, count = settings.cloud_run_task_index, settings.cloud_run_task_count
     try:
-        outcome = predict_day(product, day, index=index, count=count)
-    except (NoSuchVersion, NoTable, ModelRefused) as error:
+        outcome = predict_day(product, day, index=index, count=count, database=database)
+    except (NoSuchVersion, NoTable, ModelRefused, WriteRefused, NoCertificates) as error:
         log.error("%s", error)
         return 1
     log.info(
-        "task %d of %d: %d rows of %s predicted by version %s",
+        "task %d of %d: %d rows of %s predicted by version %s, %d published to PostgreSQL",
         index + 1,
         count,
         outcome.rows,
         day,
         outcome.model_version,
+        outcome.published,
     )
     return 0
+
+
+def _database() -> DatabaseSettings | None:
+    """The stack's database, where it has one."""
+    if not os.environ.get("DATABASE_HOST"):
+        return None
+    return DatabaseSettings()  # pyright: ignore[reportCallIssue]  # from the environment
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from workloads.product import Product
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from google.cloud import bigquery
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _COMMENT: Final = re.compile(r"--[^\n]*")
@@ -96,6 +97,26 @@ class FeatureQuery:
             InvalidFeatureQuery: the range is empty or naive, or the query yields other columns
                 than the product declares.
         """
+        job = self.ask(start, end, known_at=known_at, shard=shard)
+        return _table(job.result(), self.columns)
+
+    def ask(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        known_at: datetime | None = None,
+        shard: tuple[int, int] | None = None,
+        ordered: bool = True,
+    ) -> bigquery.QueryJob:
+        """A job under way that queries what `run` returns, for who reads the result piece by piece.
+
+        Args:
+            ordered: whether the result is sorted, which one worker of BigQuery does alone.
+
+        Raises:
+            InvalidFeatureQuery: as `run` does.
+        """
         if start.tzinfo is None or end.tzinfo is None or start >= end:
             raise InvalidFeatureQuery(
                 f"start is {start.isoformat()} and end is {end.isoformat()}; allowed: two instants "
@@ -118,15 +139,15 @@ class FeatureQuery:
                 bigquery.ScalarQueryParameter("shards", "INT64", count),
                 bigquery.ScalarQueryParameter("shard", "INT64", index),
             ]
-        sql += f"\nORDER BY {features.event_time}, {features.entity}"
-        job = gcp.bigquery_client().query(
+        if ordered:
+            sql += f"\nORDER BY {features.event_time}, {features.entity}"
+        return gcp.bigquery_client().query(
             sql,
             job_config=bigquery.QueryJobConfig(
                 query_parameters=parameters,
                 labels={"product": self.product.name, "workload": "features"},
             ),
         )
-        return _table(job.result(), self.columns)
 
 
 def _table(rows: Any, columns: tuple[str, ...]) -> pa.Table:

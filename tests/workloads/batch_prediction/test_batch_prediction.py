@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from workloads import gcp
 from workloads.batch_prediction.settings import BatchPredictionSettings
-from workloads.batch_prediction.task import NoTable, predict_day
+from workloads.batch_prediction.staging import NoTable
+from workloads.batch_prediction.task import predict_day
 from workloads.features.query import FeatureQuery
 from workloads.product import Product
 from workloads.registry import CHAMPION, NoSuchVersion, Registry
@@ -107,9 +108,9 @@ def test_without_a_champion_it_says_so(january: Product, trained: object) -> Non
 def test_without_its_table_it_says_what_makes_it(
     champion: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workloads.batch_prediction import task
+    from workloads.batch_prediction import staging
 
-    monkeypatch.setattr(task, "dataset", lambda _: "flight_delay_nowhere")
+    monkeypatch.setattr(staging, "dataset", lambda _: "flight_delay_nowhere")
 
     with pytest.raises(NoTable, match="`esteira up STACK` makes it"):
         predict_day(champion, DAY)
