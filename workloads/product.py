@@ -90,6 +90,37 @@ class Features:
     """Features older than this are told as stale by the online store; None: they never are."""
 
 
+class Parity(StrEnum):
+    """What is compared between groups."""
+
+    RATE = "rate"
+    """Share of rows that are answered yes."""
+    TPR = "tpr"
+    """Of the rows whose label is true, the share that is answered yes."""
+    FPR = "fpr"
+    """Of the rows whose label is false, the share that is answered yes."""
+    ERROR = "error"
+    """Mean absolute error of a regression, in the label's unit."""
+    BIAS = "bias"
+    """Mean error of a regression, positive where it predicts too much, in the label's unit."""
+
+    @property
+    def classification(self) -> bool:
+        """Whether it is of a classification; else of a regression."""
+        return self in (Parity.RATE, Parity.TPR, Parity.FPR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fairness:
+    """Groups that no model may treat too differently, the first one neither."""
+
+    column: str
+    """Of the feature query; each of its values is a group."""
+    maximum_difference: float
+    """Between the groups with the highest and the lowest figure."""
+    of: Parity = Parity.RATE
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """When a challenger may replace the champion, judged on one frozen hold-out."""
@@ -100,11 +131,20 @@ class Gate:
     minimum_gain: float
     """How much better than the champion a challenger must be."""
     confidence: float = 0.95
-    """How sure, by paired bootstrap, that the challenger is not worse."""
+    """How sure, by paired bootstrap, that the challenger gains at least `minimum_gain`."""
     slices: tuple[str, ...] = ()
     """Columns whose groups are scored one by one."""
     slice_tolerance: float = 0.02
     """How much worse than the champion any one slice may be."""
+    calibration_tolerance: float = 0.02
+    """How much larger than the champion's the calibration error may be; of a regression, the error
+    of its intervals' coverage. Both are shares."""
+    fairness: Fairness | None = None
+    single_feature_limit: float | None = None
+    """The most that one feature alone may score (ROC-AUC; of a regression R²) before it is taken
+    for a leak; None: as `workloads.gate.leaks` says. Raise it for a feature that is that good."""
+    suspicious_score: float | None = None
+    """The most that a whole model may score before it is taken for one that has been told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +261,10 @@ class Product:
                 f"{self.name}: gate.confidence is {self.gate.confidence}; allowed: 0.5 to 1, "
                 "both excluded"
             )
+        for field in ("slice_tolerance", "calibration_tolerance"):
+            if (value := getattr(self.gate, field)) < 0:
+                raise InvalidProduct(f"{self.name}: gate.{field} is {value}; allowed: 0 or more")
+        self._check_fairness()
         if not 0 < self.serving.min_replicas <= self.serving.max_replicas:
             raise InvalidProduct(
                 f"{self.name}: serving.min_replicas is {self.serving.min_replicas}; allowed: 1 to "
@@ -258,6 +302,28 @@ class Product:
         if len(set(names)) != len(names):
             raise InvalidProduct(f"{self.name}: sources name a contract twice: {names}")
         contracts.fields(self.features.request)
+
+    def _check_fairness(self) -> None:
+        fairness = self.gate.fairness
+        if fairness is None:
+            return
+        if fairness.of.classification != (self.task is Task.CLASSIFICATION):
+            fitting = [one for one in Parity if one.classification != fairness.of.classification]
+            raise InvalidProduct(
+                f"{self.name}: gate.fairness.of is {fairness.of.value!r}; allowed for "
+                f"{self.task.value}: {', '.join(fitting)}"
+            )
+        columns = (self.features.entity, *self.features.request.__struct_fields__)
+        if fairness.column not in columns:
+            raise InvalidProduct(
+                f"{self.name}: gate.fairness.column is {fairness.column!r}; allowed: a column of "
+                f"the feature query, {', '.join(columns)}"
+            )
+        if fairness.maximum_difference <= 0:
+            raise InvalidProduct(
+                f"{self.name}: gate.fairness.maximum_difference is {fairness.maximum_difference}; "
+                "allowed: above 0"
+            )
 
     @property
     def id(self) -> str:
