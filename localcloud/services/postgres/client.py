@@ -68,6 +68,12 @@ def await_ready(home: Home) -> None:
                         connection.execute(
                             sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role))
                         )
+                # Cloud SQL lets who is a member of its superuser make roles and databases.
+                may = connection.execute(
+                    "SELECT rolcreaterole FROM pg_roles WHERE rolname = %s", [ROLES[0]]
+                )
+                if may.fetchone() == (False,):
+                    connection.execute(f"ALTER ROLE {ROLES[0]} CREATEDB CREATEROLE".encode())
                 return
         except NotReady:
             if time.monotonic() > deadline:
