@@ -1,20 +1,27 @@
-"""`python -m workloads.serving`: serve one model until told to end."""
+"""`python -m workloads.serving`: serve one model until told to end.
+
+What serving does not need at once is imported when it is needed: a server that takes seconds to
+load its modules is one that comes too late when traffic rises.
+"""
 
 from __future__ import annotations
 
 import logging
 import signal
 import sys
+import threading
 from functools import partial
+from typing import Any
 
-import uvicorn
 from pydantic import ValidationError
 
 from workloads.artifacts import ArtifactNotFound
+from workloads.prediction_log.publisher import Publisher
 from workloads.scoring import ModelRefused
-from workloads.serving.app import Models, build
-from workloads.serving.champion import Champion
+from workloads.serving.app import App, Lookup, build
 from workloads.serving.model import ServedModel
+from workloads.serving.models import Chooser, One
+from workloads.serving.server import Server
 from workloads.serving.settings import ServingSettings
 
 log = logging.getLogger("workloads.serving")
@@ -41,11 +48,9 @@ def main() -> int:
             else:
                 log.error("%s", fault["msg"])
         return 2
-    models: Models
+    models: Chooser
     if settings.model_alias:
-        champion = Champion(settings)
-        champion.look()
-        models = champion.current
+        models = _following(settings)
     else:
         try:
             model = ServedModel.load(settings)
@@ -53,18 +58,58 @@ def main() -> int:
             log.error("%s", error)
             return 1
         log.info("serving %s run %s", model.manifest.product, model.manifest.run)
-        models = partial(_always, model)
-    # uvicorn ends requests under way on SIGTERM, then raises the signal anew: that is a success.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        build(settings, models),
-        host=settings.host,
-        port=settings.aip_http_port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=settings.grace_seconds,
+        models = One(partial(_always, model), settings.variant)
+    publisher = Publisher(
+        settings.product,
+        settings.prediction_topic,
+        deployed_model_id=settings.aip_deployed_model_id,
+        most_waiting=settings.prediction_queue,
     )
+    app = build(settings, models, publisher, _lookup(settings))
+    publisher.start()
+    try:
+        _serve(app, settings)
+    finally:
+        publisher.close(settings.grace_seconds)
     return 0
+
+
+def _serve(app: App, settings: ServingSettings) -> None:
+    # uvicorn ends requests under way on SIGTERM, then raises the signal anew: that is a success.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    Server(app, settings).run()
+
+
+def _following(settings: ServingSettings) -> Chooser:
+    """The version of an alias. It is looked for while the server listens, and says so."""
+    from workloads import product as products
+    from workloads.serving.champion import Arms, Champion
+
+    arms: Any = None
+    if settings.experiments:
+        from workloads.experiments.follower import Follower
+
+        arms = Follower(products.load(settings.product))
+    known: Arms | None = arms
+    champion = Champion(settings, known)
+
+    def look() -> None:
+        if arms is not None:
+            arms.start()
+        champion.look()
+
+    threading.Thread(target=look, name="first-look", daemon=True).start()
+    return champion
+
+
+def _lookup(settings: ServingSettings) -> Lookup | None:
+    """What finds the features of an entity, where that is switched on."""
+    if not settings.online_features:
+        return None
+    from workloads import product as products
+    from workloads.features.online import OnlineFeatures
+
+    return OnlineFeatures(products.load(settings.product)).fetch
 
 
 def _always(model: ServedModel) -> ServedModel:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from workloads import product as products
-from workloads.artifacts import Folder
+from workloads.artifacts import ArtifactNotFound, Folder
 from workloads.contracts import Contract
 from workloads.manifest import MANIFEST, MODEL, Manifest
 from workloads.scoring import ModelRefused, Scorer, verify
+from workloads.serving.batching import Predicted
 from workloads.serving.settings import ServingSettings
+
+_REGISTRATION: Final = "registration.json"
+"""Lies beside a model that was registered; `workloads/training/registration.py` writes it."""
+
+
+class _Registered(msgspec.Struct, frozen=True):
+    """The part of a registration that a server wants."""
+
+    version: str
 
 
 class ServedModel:
     """A verified model and how its answers read."""
 
-    def __init__(self, manifest: Manifest, scorer: Scorer, request: type[Contract]) -> None:
+    def __init__(
+        self, manifest: Manifest, scorer: Scorer, request: type[Contract], version: str = ""
+    ) -> None:
         self.manifest = manifest
         self.request = request
+        self.version = version
+        """Its number in the Model Registry; empty where nobody said."""
         self._scorer = scorer
 
     @classmethod
@@ -46,22 +62,26 @@ class ServedModel:
         # The registry's word, where it was given, outranks a file that lies beside the model.
         sha256 = settings.model_sha256 or manifest.model_sha256
         content = verify(folder.read(MODEL), sha256, f"{folder.uri}/{MODEL}")
-        return cls(manifest, Scorer(content, request, product.task), request)
+        version = settings.model_version or _version(folder)
+        return cls(manifest, Scorer(content, request, product.task), request, version)
 
-    def predict(self, rows: Sequence[Contract]) -> list[dict[str, Any]]:
-        """One answer a row.
+    def score(self, rows: Sequence[Contract]) -> Predicted:
+        """What the model says of each row, as plain numbers."""
+        answers = self._scorer.rows(rows)
+        if answers.lower is None or answers.upper is None:
+            return Predicted(answers.value.tolist())
+        return Predicted(answers.value.tolist(), answers.lower.tolist(), answers.upper.tolist())
 
-        A classification's has the probability, and yes or no under the label's name; a
+    def answers(self, predicted: Predicted) -> list[dict[str, Any]]:
+        """What callers are told of each row.
+
+        A classification's answer has the probability, and yes or no under the label's name; a
         regression's the number under the label's name, and the bounds of its interval.
         """
-        threshold, label, run = (
-            self.manifest.threshold,
-            self.manifest.label,
-            self.manifest.run,
-        )
-        answers = self._scorer.rows(rows)
-        if answers.lower is not None and answers.upper is not None:
-            columns = (answers.value.tolist(), answers.lower.tolist(), answers.upper.tolist())
+        manifest = self.manifest
+        threshold, label, run = manifest.threshold, manifest.label, manifest.run
+        if predicted.lower is not None and predicted.upper is not None:
+            columns = (predicted.value, predicted.lower, predicted.upper)
             return [
                 {label: value, "lower": lower, "upper": upper, "model": run}
                 for value, lower, upper in zip(*columns, strict=True)
@@ -72,5 +92,13 @@ class ServedModel:
                 label: threshold is not None and probability >= threshold,
                 "model": run,
             }
-            for probability in answers.value.tolist()
+            for probability in predicted.value
         ]
+
+
+def _version(folder: Folder) -> str:
+    """The version that the model's registration wrote down beside it, if it did."""
+    try:
+        return folder.read_json(_REGISTRATION, _Registered).version
+    except (ArtifactNotFound, msgspec.DecodeError):
+        return ""

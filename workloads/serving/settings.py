@@ -6,7 +6,7 @@ once, and finds the model that is released by its alias in the Model Registry.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,10 +73,63 @@ class ServingSettings(BaseSettings):
             description="What the registry says the model's SHA-256 is; empty: the manifest's word",
         ),
     ] = ""
+    model_version: Annotated[
+        str,
+        Field(
+            pattern="^[0-9]*$",
+            description="Number of the served version in the Model Registry, for the prediction "
+            "log; empty: what lies beside the model says it",
+        ),
+    ] = ""
+    variant: Annotated[
+        Literal["champion", "challenger", "shadow"],
+        Field(description="The part that this server's model plays, for the prediction log"),
+    ] = "champion"
+    experiments: Annotated[
+        bool,
+        Field(
+            description="With `model_alias`: while an experiment of the product runs, answer with "
+            "its challenger those keys that belong to it"
+        ),
+    ] = True
+    online_features: Annotated[
+        bool,
+        Field(description="A row may be asked for by its entity alone; its features are looked up"),
+    ] = False
+    prediction_topic: Annotated[
+        str,
+        Field(
+            pattern="^(projects/[^/]+/topics/[^/]+)?$",
+            description="Topic of the prediction log; empty: nothing is logged",
+        ),
+    ] = ""
+    prediction_queue: Annotated[
+        int,
+        Field(ge=1, le=1_000_000, description="Rows that wait to be logged; more are dropped"),
+    ] = 20_000
+    aip_deployed_model_id: Annotated[
+        str, Field(max_length=128, description="Vertex AI's id of this deployment, for the log")
+    ] = ""
     host: Annotated[str, Field(description="Address to listen on")] = "0.0.0.0"  # noqa: S104
     max_body_bytes: Annotated[
         int, Field(ge=1024, le=1_500_000, description="Largest request; Vertex AI takes 1.5 MB")
     ] = 1_048_576
+    body_seconds: Annotated[
+        float, Field(gt=0, le=600, description="How long a request may take to arrive whole")
+    ] = 10
+    most_requests: Annotated[
+        int, Field(ge=1, le=100_000, description="Requests under way; more are answered 429")
+    ] = 1024
+    most_waiting_rows: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Rows that wait for the model; more get 429")
+    ] = 10_000
+    most_body_bytes: Annotated[
+        int,
+        Field(ge=1024, description="Of all requests that are arriving, together; more get 429"),
+    ] = 64 * 1_048_576
+    batch_rows: Annotated[
+        int, Field(ge=1, le=100_000, description="Rows of several requests scored in one call")
+    ] = 256
     grace_seconds: Annotated[
         int, Field(ge=0, le=600, description="Time for requests under way when told to end")
     ] = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from workloads import product as products
 from workloads.product import Product
 from workloads.serving import champion as champions
 from workloads.serving.app import build
+from workloads.serving.batching import Predicted
 from workloads.serving.champion import Champion
 from workloads.serving.model import ServedModel
 from workloads.serving.settings import ServingSettings
@@ -36,11 +38,15 @@ def product() -> Product:
 class Model:
     """Stands in for a loaded model: answers with the folder that it came from."""
 
-    def __init__(self, folder: str) -> None:
-        self.manifest = type("Manifest", (), {"run": folder})
+    def __init__(self, folder: str, version: str) -> None:
+        self.manifest = SimpleNamespace(run=folder, threshold=0.5)
+        self.version = version
 
-    def predict(self, rows: list[Any]) -> list[dict[str, str]]:
-        return [{"model": self.manifest.run}] * len(rows)
+    def score(self, rows: list[Any]) -> Predicted:
+        return Predicted([0.5] * len(rows))
+
+    def answers(self, predicted: Predicted) -> list[dict[str, str]]:
+        return [{"model": self.manifest.run}] * len(predicted.value)
 
 
 @dataclass
@@ -69,7 +75,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     one.answering.set()
 
     def load(settings: ServingSettings) -> Any:
-        return Model(settings.aip_storage_uri)
+        return Model(settings.aip_storage_uri, settings.model_version)
 
     monkeypatch.setattr(champions, "Registry", lambda product: one)
     monkeypatch.setattr(ServedModel, "load", staticmethod(load))
@@ -96,7 +102,7 @@ def test_before_the_first_release_it_lives_and_says_what_is_missing(
 ) -> None:
     champion = Champion(settings)
     champion.look()
-    client = TestClient(build(settings, champion.current))
+    client = TestClient(build(settings, champion))
     assert registry.asked == ["champion"]
     assert client.get("/live").status_code == 200
     assert client.get("/health").status_code == 503
@@ -110,7 +116,7 @@ def test_what_is_released_is_served_and_what_is_rolled_back_is_not(
     settings: ServingSettings, registry: Registry
 ) -> None:
     champion = Champion(settings)
-    client = TestClient(build(settings, champion.current))
+    client = TestClient(build(settings, champion))
     for released in ("1", "2", "1"):
         registry.released = released
         champion.look()

@@ -1,0 +1,97 @@
+"""Answers that are no predictions: what is wrong, and when to come again."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+JSON: Final = b"application/json"
+TEXT: Final = b"text/plain; charset=utf-8"
+RETRY_SECONDS: Final = 10
+"""When a caller who found no model may ask again."""
+BUSY_SECONDS: Final = 1
+"""When a caller who was one too many may ask again: what waits is answered in far less."""
+
+
+class Answer(NamedTuple):
+    """One answer over HTTP."""
+
+    status: int
+    body: bytes
+    kind: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def error(
+    code: int, status: str, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> Answer:
+    """An error, in the form of Google's APIs."""
+    document = {"error": {"code": code, "status": status, "message": message, "details": []}}
+    return Answer(code, msgspec.json.encode(document), headers=headers)
+
+
+def nothing_released(product: str) -> Answer:
+    """There is no model yet, which is nobody's fault."""
+    return error(
+        503,
+        "UNAVAILABLE",
+        f"no model of {product} is released yet; train one, then release it with "
+        f"`esteira release promote {product}`",
+        (_retry(RETRY_SECONDS),),
+    )
+
+
+def starting(product: str) -> Answer:
+    """It is not known yet which model answers."""
+    message = f"the model of {product} is being loaded; ask again"
+    return error(503, "UNAVAILABLE", message, (_retry(BUSY_SECONDS),))
+
+
+def broken(product: str, why: str) -> Answer:
+    """There should be a model, and it cannot answer."""
+    message = f"the model of {product} cannot answer: {why}"
+    return error(503, "UNAVAILABLE", message, (_retry(RETRY_SECONDS),))
+
+
+def ending() -> Answer:
+    """It answers what is under way, and nobody should send more."""
+    return error(503, "UNAVAILABLE", "the server is ending", (_retry(BUSY_SECONDS),))
+
+
+def busy(what: str) -> Answer:
+    """Too much at once."""
+    message = f"{what}; nothing was computed, ask again in {BUSY_SECONDS} s"
+    return error(429, "RESOURCE_EXHAUSTED", message, (_retry(BUSY_SECONDS),))
+
+
+def too_large(most: int) -> Answer:
+    """More than one request may hold."""
+    message = f"the request is larger than {most} bytes; send fewer rows in each"
+    return error(413, "RESOURCE_EXHAUSTED", message)
+
+
+def too_slow(seconds: float) -> Answer:
+    """It took too long to arrive."""
+    message = f"the request did not arrive within {seconds:g} s"
+    return error(408, "DEADLINE_EXCEEDED", message, ((b"connection", b"close"),))
+
+
+def not_found(path: str, known: str) -> Answer:
+    """No such route."""
+    return error(404, "NOT_FOUND", f"there is nothing at {path}; allowed: {known}")
+
+
+def wrong_method(method: str, allowed: str) -> Answer:
+    """Another method is meant."""
+    message = f"method is {method}; allowed: {allowed}"
+    return error(405, "UNIMPLEMENTED", message, ((b"allow", allowed.encode()),))
+
+
+def failed() -> Answer:
+    """The model gave no answer; the server's log says why."""
+    return error(500, "INTERNAL", "the model failed at these rows; it was logged")
+
+
+def _retry(seconds: int) -> tuple[bytes, bytes]:
+    return b"retry-after", str(seconds).encode()

@@ -1,0 +1,68 @@
+"""The process that listens: uvicorn, and an end that drops no request.
+
+Told to end, it takes no more connections, answers what arrives on those it has, and tells each
+caller with its answer to go elsewhere. A caller who is silent for `LINGER_SECONDS` is taken to have
+nothing under way, and its connection is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Any, Final
+
+import uvicorn
+
+from workloads.serving.app import App
+from workloads.serving.settings import ServingSettings
+
+LINGER_SECONDS: Final = 0.5
+_BACKLOG: Final = 2048
+
+
+class Server(uvicorn.Server):
+    """Serves one application until SIGTERM."""
+
+    def __init__(self, app: App, settings: ServingSettings) -> None:
+        self._app = app
+        self._grace = settings.grace_seconds
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.aip_http_port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                backlog=_BACKLOG,
+                log_level="warning",
+                access_log=False,
+                date_header=False,
+                server_header=False,
+                # Longer than the load balancers in front keep an idle connection (600 s), so that
+                # it is they who close it and none of their requests meets a closed one.
+                timeout_keep_alive=620,
+                timeout_graceful_shutdown=settings.grace_seconds,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: see the module."""
+        self._app.end()
+        # Whoever has connected already is let in before the door closes.
+        await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
+        latest = time.monotonic() + self._grace
+        silent_since = time.monotonic()
+        seen: Any = None
+        while self.server_state.connections and time.monotonic() < latest:
+            now = (self.server_state.total_requests, self._app.under_way)
+            if now != seen or self._app.under_way:
+                seen, silent_since = now, time.monotonic()
+            if time.monotonic() - silent_since > LINGER_SECONDS:
+                break
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
