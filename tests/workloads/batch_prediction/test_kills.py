@@ -56,7 +56,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def _database(tracking_cloud: TrackingCloud) -> DatabaseSettings:
+def database(tracking_cloud: TrackingCloud) -> DatabaseSettings:
     clients = Clients(tracking_cloud.home)
     Database(clients).create({**RECORDS, "name": DATABASE})
     kind = {"type": "CLOUD_IAM_SERVICE_ACCOUNT", "databaseRoles": ["cloudsqlsuperuser"]}
@@ -183,7 +183,7 @@ def test_killed_at_any_step_it_converges(
     quick: Product,
     step: str,
     moment: str,
-    _database: DatabaseSettings,
+    database: DatabaseSettings,
     tracking_cloud: TrackingCloud,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -195,14 +195,14 @@ def test_killed_at_any_step_it_converges(
             client = getattr(gcp, name)()
             patched.setattr(gcp, name, lambda client=client: Deadly(client, step, moment))
         with pytest.raises(Killed):
-            predict_day(quick, DAY, database=_database)
+            predict_day(quick, DAY, database=database)
 
     after = STEPS.index((step, moment)) >= STEPS.index(("_merge", "after"))
     assert len(predicted()) == (ROWS if after else 0)
     # What the killed attempt has left goes by itself.
     assert all(gcp.bigquery_client().get_table(one).expires for one in leftovers())
 
-    outcome = predict_day(quick, DAY, database=_database)
+    outcome = predict_day(quick, DAY, database=database)
 
     assert outcome.rows == outcome.published == ROWS
     assert len(predicted()) == ROWS
