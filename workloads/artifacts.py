@@ -70,6 +70,21 @@ class Folder:
         except NotFound:
             raise ArtifactNotFound(f"no object {self.uri}/{name}") from None
 
+    def remove(self, name: str) -> None:
+        """Delete an object; nothing happens where there is none."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            self._blob(name).delete()
+        except NotFound:
+            return
+
+    def listed(self) -> dict[str, str]:
+        """The names of its objects, those of folders in it too, and a checksum of each content."""
+        bucket, _, prefix = self.uri.removeprefix("gs://").partition("/")
+        found = gcp.storage_client().list_blobs(bucket, prefix=f"{prefix}/")
+        return {str(one.name).removeprefix(f"{prefix}/"): str(one.crc32c) for one in found}
+
     def read_json[T](self, name: str, kind: type[T]) -> T:
         """A document, as the class it was written from."""
         return msgspec.json.decode(self.read(name), type=kind)

@@ -58,6 +58,7 @@ def scheduled(product: Product, settings: TrainingSettings, now: datetime) -> Tr
         name=settings.cloud_run_execution or f"{product.name}-{now.astimezone(UTC):%Y%m%d-%H%M%S}",
         code_version=code_version(),
         service_account=settings.service_account,
+        tracking=settings.mlflow_tracking_uri.rstrip("/"),
     )
 
 

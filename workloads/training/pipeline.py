@@ -91,12 +91,14 @@ def register(
     location: str,
     run: str,
     serving_image: str,
+    tracking: str,
     scores: Input[Metrics],
 ) -> str:
-    """Make a version of the product's model; returns its number."""
+    """Make a version of the product's model, and log its run; returns its number."""
     from workloads.training import steps
 
-    return steps.register(steps.Context(product, project, location), run, serving_image, scores)
+    context = steps.Context(product, project, location, tracking)
+    return steps.register(context, run, serving_image, scores)
 
 
 def build(product: Product, image: str) -> Any:
@@ -120,6 +122,7 @@ def build(product: Product, image: str) -> Any:
         end: str,
         serving_image: str,
         code_version: str,
+        tracking: str = "",
     ) -> str:
         here = {"product": product.name, "project": project, "location": location}
         rows = extraction(**here, start=start, split=split, end=end)
@@ -132,7 +135,11 @@ def build(product: Product, image: str) -> Any:
             **here, run=run, code_version=code_version, **parts, model=fitted.outputs["model"]
         )
         registered = registration(
-            **here, run=run, serving_image=serving_image, scores=judged.outputs["scores"]
+            **here,
+            run=run,
+            serving_image=serving_image,
+            tracking=tracking,
+            scores=judged.outputs["scores"],
         )
         return registered.output
 

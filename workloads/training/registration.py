@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from workloads import gcp
 from workloads.artifacts import Folder
 from workloads.manifest import (
     EVALUATION,
@@ -20,7 +19,7 @@ from workloads.manifest import (
     Score,
 )
 from workloads.product import Product
-from workloads.registry import CHALLENGER, Registry, Version
+from workloads.registry import CHALLENGER, SHA256, Registry, Version
 from workloads.training.data import Extract
 from workloads.training.evaluation import Evaluated, report
 
@@ -97,11 +96,10 @@ def register(product: Product, manifest: Manifest, serving_image: str) -> Regist
     """
     registry = Registry(product)
     folder = run_folder(product, manifest.run)
-    version = registry.find(run_alias(manifest.run)) or _upload(
-        registry, manifest, folder, serving_image
-    )
-    _import_evaluation(version, manifest)
-    registry.move(CHALLENGER, version)
+    with registry.writing(f"register {manifest.run}"):
+        version = _add(registry, manifest, folder, serving_image)
+        _import_evaluation(version, manifest)
+        registry.move(CHALLENGER, version)
     registration = Registration(
         model=registry.name,
         version=version.number,
@@ -114,22 +112,12 @@ def register(product: Product, manifest: Manifest, serving_image: str) -> Regist
     return registration
 
 
-def run_alias(run: str) -> str:
-    """The alias by which a run finds its version."""
-    return f"run-{run}"
-
-
-def _upload(registry: Registry, manifest: Manifest, folder: Folder, serving_image: str) -> Version:
+def _add(registry: Registry, manifest: Manifest, folder: Folder, serving_image: str) -> Version:
     product = registry.product
-    first = not registry.numbers()
     metric = product.gate.metric
     score, base = manifest.metrics[metric], manifest.baseline[metric]
-    model = gcp.vertex().Model.upload(
-        display_name=product.name,
-        # A fixed id, so that the model of a product needs no search.
-        **({"model_id": product.name} if first else {"parent_model": registry.name}),
-        is_default_version=first,
-        version_aliases=[run_alias(manifest.run)],
+    return registry.add(
+        manifest.run,
         description=product.title,
         version_description=(
             f"{metric} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), base rate "
@@ -144,7 +132,7 @@ def _upload(registry: Registry, manifest: Manifest, folder: Folder, serving_imag
         # The registry says which bytes were registered, whatever the bucket says later.
         serving_container_environment_variables={
             "PRODUCT": product.name,
-            "MODEL_SHA256": manifest.model_sha256,
+            SHA256: manifest.model_sha256,
         },
         labels={
             "product": product.name,
@@ -158,9 +146,7 @@ def _upload(registry: Registry, manifest: Manifest, folder: Folder, serving_imag
                 for name, one in manifest.metrics.items()
             },
         },
-        sync=True,
     )
-    return Version(model)
 
 
 def _import_evaluation(version: Version, manifest: Manifest) -> None:

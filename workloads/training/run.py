@@ -43,6 +43,8 @@ class TrainingRun:
     """Names the pipeline job, the artefact folder and an alias of the version."""
     code_version: str
     service_account: str = ""
+    tracking: str = ""
+    """Address of the MLflow that it is logged to; empty: it is not."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -71,6 +73,7 @@ class TrainingRun:
             "end": self.end.isoformat(),
             "serving_image": self.serving_image,
             "code_version": self.code_version,
+            "tracking": self.tracking,
         }
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from workloads.tracking.client import ADDRESS
+
 
 class TrainingSettings(BaseSettings):
     """Environment of whatever submits training runs."""
@@ -29,6 +31,13 @@ class TrainingSettings(BaseSettings):
     ]
     service_account: Annotated[
         str, Field(description="Identity of the run; empty: the project's default")
+    ] = ""
+    mlflow_tracking_uri: Annotated[
+        str,
+        Field(
+            pattern=rf"^{ADDRESS}/?$",
+            description="Address of the MLflow that runs are logged to; empty: they are not",
+        ),
     ] = ""
     cloud_run_execution: Annotated[
         str,

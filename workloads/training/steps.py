@@ -31,10 +31,12 @@ class Context:
     name: str
     project: str
     location: str
+    tracking: str = ""
 
     def __post_init__(self) -> None:
         os.environ["GOOGLE_CLOUD_PROJECT"] = self.project
         os.environ["GOOGLE_CLOUD_LOCATION"] = self.location
+        os.environ["MLFLOW_TRACKING_URI"] = self.tracking
 
     @property
     def product(self) -> Product:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from workloads import gcp
 from workloads.artifacts import Folder
 from workloads.product import Product
 from workloads.training.registration import REGISTRATION, Registration, run_folder
 from workloads.training.run import TrainingRun, code_version
+
+if TYPE_CHECKING:
+    from workloads.tracking.run_log import RunLog
+
+log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 1.0
 # The pipeline's own node in the list of tasks, not a step.
@@ -49,7 +55,10 @@ def new_run(
     serving_image: str,
     service_account: str = "",
 ) -> TrainingRun:
-    """A run of this code, named after the product and the second."""
+    """A run of this code, named after the product and the second.
+
+    It is logged to the MLflow that the environment names.
+    """
     now = datetime.now(UTC)
     return TrainingRun(
         product=product,
@@ -61,6 +70,7 @@ def new_run(
         name=f"{product.name}-{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}",
         code_version=code_version(),
         service_account=service_account,
+        tracking=gcp.tracking_address(),
     )
 
 
@@ -76,8 +86,27 @@ def submit(run: TrainingRun, *, on_progress: Progress = lambda _: None) -> Regis
         TrainingFailed: the job failed or was cancelled.
     """
     job = _job(run)
-    _follow(job, on_progress)
+    _tell_mlflow(run, lambda runs: runs.begin(run))
+    try:
+        _follow(job, on_progress)
+    except TrainingFailed as error:
+        why = str(error)
+        _tell_mlflow(run, lambda runs: runs.fail(run.name, why))
+        raise
     return run_folder(run.product, run.name).read_json(REGISTRATION, Registration)
+
+
+def _tell_mlflow(run: TrainingRun, tell: Callable[[RunLog], None]) -> None:
+    """Training does not depend on it: what the last step registers is logged by that step."""
+    from workloads.tracking.client import Mlflow, TrackingFailed
+    from workloads.tracking.run_log import RunLog
+
+    if not run.tracking:
+        return
+    try:
+        tell(RunLog(Mlflow(run.tracking), run.product))
+    except TrackingFailed as error:
+        log.warning("MLflow does not show how run %s goes: %s", run.name, error)
 
 
 def _job(run: TrainingRun) -> Any:
