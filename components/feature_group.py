@@ -1,7 +1,8 @@
-"""The features of one product in Vertex AI's feature registry, served online if there is a store.
+"""The features of one product in Vertex AI's feature registry.
 
 The registry holds no values: it tells where in BigQuery they are. The source is a table or view
-with the entity's columns, a TIMESTAMP `feature_timestamp`, and a column for each feature.
+with the entity's columns, a TIMESTAMP `feature_timestamp`, and a column for each feature. What is
+served online is another matter: `components/feature_view.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class FeatureGroupArgs:
     """What a group needs.
 
     Raises:
-        InvalidArgs: at construction, when a name, the source or the schedule would be refused.
+        InvalidArgs: at construction, when a name or the source would be refused.
     """
 
     location: str
@@ -42,10 +43,6 @@ class FeatureGroupArgs:
     """By column, what it means."""
     source_table: pulumi.Resource | None = None
     """The same table, where it is made by this program: it has to be there first."""
-    store: gcp.vertex.AiFeatureOnlineStore | None = None
-    """Where they are served from; registered only, when not given."""
-    sync: str = "0 * * * *"
-    """Cron, UTC, of the copies from BigQuery to the store."""
 
     def __post_init__(self) -> None:
         who = "FeatureGroup"
@@ -57,17 +54,14 @@ class FeatureGroupArgs:
             )
         for feature in self.features:
             checks.matches(who, "features", feature, NAME)
-        checks.matches(who, "sync", self.sync, checks.CRON)
 
 
 class FeatureGroup(pulumi.ComponentResource):
-    """Feature group `<name>` with its features, hyphens become underscores; a view of that name."""
+    """Feature group `<name>` with its features, hyphens become underscores."""
 
     group: gcp.vertex.AiFeatureGroup
     features: dict[str, gcp.vertex.AiFeatureGroupFeature]
     """By column."""
-    view: gcp.vertex.AiFeatureOnlineStoreFeatureview | None
-    """What is served online."""
 
     def __init__(
         self, name: str, *, args: FeatureGroupArgs, opts: pulumi.ResourceOptions | None = None
@@ -102,28 +96,4 @@ class FeatureGroup(pulumi.ComponentResource):
             )
             for column, meaning in args.features.items()
         }
-        self.view = None if args.store is None else self._view(name, args, args.store)
-        outputs = {"group": self.group.id}
-        self.register_outputs(outputs if self.view is None else {**outputs, "view": self.view.id})
-
-    def _view(
-        self, name: str, args: FeatureGroupArgs, store: gcp.vertex.AiFeatureOnlineStore
-    ) -> gcp.vertex.AiFeatureOnlineStoreFeatureview:
-        vertex = gcp.vertex
-        source = vertex.AiFeatureOnlineStoreFeatureviewFeatureRegistrySourceArgs(
-            feature_groups=[
-                vertex.AiFeatureOnlineStoreFeatureviewFeatureRegistrySourceFeatureGroupArgs(
-                    feature_group_id=self.group.name, feature_ids=list(args.features)
-                )
-            ]
-        )
-        return vertex.AiFeatureOnlineStoreFeatureview(
-            name,
-            name=name.replace("-", "_"),
-            region=args.location,
-            feature_online_store=store.name,
-            sync_config=vertex.AiFeatureOnlineStoreFeatureviewSyncConfigArgs(cron=args.sync),
-            feature_registry_source=source,
-            # A view is checked against the registry when it is made.
-            opts=child_opts(self, depends_on=list(self.features.values())),
-        )
+        self.register_outputs({"group": self.group.id})

@@ -1,7 +1,7 @@
 """A store that answers with the latest features of an entity, in milliseconds.
 
 One for all products of a stack: its nodes cost by the hour whether they are asked or not. What is
-in it are the feature views of products (`components/feature_group.py`).
+in it are the feature views of products (`components/feature_view.py`).
 """
 
 from __future__ import annotations

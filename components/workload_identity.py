@@ -207,4 +207,12 @@ _MEMBERS: Final[Mapping[str, tuple[_Make, _Target]]] = {
         lambda: gcp.serviceaccount.IAMMember,
         lambda on: {"service_account_id": on.name},
     ),
+    "gcp:vertex/aiFeatureOnlineStoreFeatureview:AiFeatureOnlineStoreFeatureview": (
+        lambda: gcp.vertex.AiFeatureOnlineStoreFeatureviewIamMember,
+        lambda on: {
+            "feature_view": on.name,
+            "feature_online_store": on.feature_online_store,
+            "region": on.region,
+        },
+    ),
 }

@@ -13,6 +13,7 @@ from components.access_log import AccessLog, AccessLogArgs
 from components.experiment_tracking import ExperimentTracking, ExperimentTrackingArgs
 from components.feature_online_store import FeatureOnlineStore, FeatureOnlineStoreArgs
 from stacks.foundation import Foundation
+from workloads.features.store import STORE
 
 NAME: Final = "esteira"
 
@@ -94,7 +95,7 @@ def _online_store(foundation: Foundation) -> FeatureOnlineStore | None:
     if not settings.features.online:
         return None
     return FeatureOnlineStore(
-        NAME,
+        STORE,
         args=FeatureOnlineStoreArgs(
             location=settings.location,
             min_nodes=settings.features.min_nodes,

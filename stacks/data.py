@@ -240,8 +240,23 @@ def _curated(product: Product, foundation: Foundation) -> Dataset:
                 description=f"The same without `{label}`, as the feature registry reads it",
                 query=views.features(product, project),
             ),
+            *_served(product, foundation),
         ],
     )
+
+
+def _served(product: Product, foundation: Foundation) -> list[Table]:
+    """What the online store copies, where there is one."""
+    settings = foundation.settings
+    if not settings.features.online:
+        return []
+    latest = Table(
+        name=views.LATEST,
+        description=f"The last row of each {product.features.entity}, as the online store serves "
+        "it; the time in microseconds since 1970",
+        query=views.latest(product, settings.project),
+    )
+    return [latest]
 
 
 def _table(table: ingested.Table, retention_days: int | None) -> Table:

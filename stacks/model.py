@@ -19,6 +19,7 @@ from components.workload_identity import (
 )
 from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, RAW, REPORTS, Data
 from stacks.environment import environment
+from stacks.features import Features, grants
 from stacks.foundation import Foundation
 from stacks.names import account_id
 from stacks.tracking import Tracking
@@ -51,6 +52,7 @@ def lay(
     product: Product,
     foundation: Foundation,
     data: Data,
+    features: Features,
     tracking: Tracking,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
@@ -61,6 +63,7 @@ def lay(
         product: The declaration.
         foundation: What products share.
         data: What models learn from, and where their predictions go.
+        features: What the endpoint may look up.
         tracking: Where training logs its runs.
         caller: The identity that starts scheduled jobs.
         opts: Carry the product's provider.
@@ -113,6 +116,7 @@ def lay(
                 ),
                 Grant(role="roles/logging.logWriter", on=project, label="log"),
                 Grant(role="roles/monitoring.metricWriter", on=project, label="measure"),
+                *grants(features),
             ],
         ),
         opts=opts,

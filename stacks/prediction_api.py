@@ -24,6 +24,7 @@ from components.workload_identity import (
 )
 from stacks.data import Data
 from stacks.environment import environment
+from stacks.features import Features, grants
 from stacks.foundation import Foundation
 from stacks.names import account_id
 from workloads.product import Product
@@ -49,6 +50,7 @@ def lay(
     product: Product,
     foundation: Foundation,
     data: Data,
+    features: Features,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
 ) -> PredictionApi | None:
@@ -58,6 +60,7 @@ def lay(
         product: The declaration.
         foundation: What products share.
         data: Holds the bucket of models.
+        features: What it may look up.
         caller: The product's own identity for calls; always a client.
         opts: Carry the product's provider.
     """
@@ -69,7 +72,7 @@ def lay(
     audience = f"{product.name}.{settings.project}"
     if closed and domain is None:
         # No door for API Gateway: the API answers from within the network, and nobody else.
-        web = _service(product, foundation, data, "internal", caller.member, opts)
+        web = _service(product, foundation, data, features, "internal", caller.member, opts)
         return PredictionApi(web=web, gateway=None, balancer=None, audience=audience)
     door = WorkloadIdentity(
         f"{product.name}-gate",
@@ -80,7 +83,7 @@ def lay(
         opts=opts,
     )
     reach = "anywhere" if domain is None else "load-balancer"
-    web = _service(product, foundation, data, reach, door.member, opts)
+    web = _service(product, foundation, data, features, reach, door.member, opts)
     balancer = None if domain is None else _balancer(product, foundation, web, domain, opts)
     backend = web.service.uri if balancer is None else balancer.url
     document = pulumi.Output.all(
@@ -128,6 +131,7 @@ def _service(
     product: Product,
     foundation: Foundation,
     data: Data,
+    features: Features,
     reach: str,
     client: pulumi.Input[str],
     opts: pulumi.ResourceOptions,
@@ -147,6 +151,7 @@ def _service(
                 Grant(role="roles/aiplatform.viewer", on=project, label="find-model"),
                 Grant(role="roles/logging.logWriter", on=project, label="log"),
                 Grant(role="roles/monitoring.metricWriter", on=project, label="measure"),
+                *grants(features),
             ],
         ),
         opts=opts,

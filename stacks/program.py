@@ -87,8 +87,12 @@ def _lay(
     its_data = datas[product.name] = data.lay(product, shared, common, opts)
     its_features = features.lay(product, shared, common, its_data, opts)
     its_ingestion = ingestion.lay(product, shared, its_data, opts)
-    its_model = model.lay(product, shared, its_data, records, its_ingestion.caller, opts)
-    its_api = prediction_api.lay(product, shared, its_data, its_ingestion.caller, opts)
+    its_model = model.lay(
+        product, shared, its_data, its_features, records, its_ingestion.caller, opts
+    )
+    its_api = prediction_api.lay(
+        product, shared, its_data, its_features, its_ingestion.caller, opts
+    )
     return {
         "name": product.name,
         "title": product.title,

@@ -111,8 +111,11 @@ class Settings(options.Group):
             raise ValueError(
                 "`database.enabled` needs `network.private`: Cloud SQL has a private address only"
             )
-        if self.features.online and not self.features.registry:
-            raise ValueError("`features.online` needs `features.registry`: it serves what is there")
+        if self.features.online and not self.database.enabled and self.environment == "local":
+            raise ValueError(
+                "`features.online` needs `database.enabled`: the local cloud keeps what it serves "
+                "online in PostgreSQL"
+            )
         return self
 
     @property

@@ -32,6 +32,7 @@ from components.event_stream import EventStream, EventStreamArgs
 from components.experiment_tracking import ExperimentTracking, ExperimentTrackingArgs
 from components.feature_group import FeatureGroup, FeatureGroupArgs
 from components.feature_online_store import FeatureOnlineStore, FeatureOnlineStoreArgs
+from components.feature_view import FeatureView, FeatureViewArgs
 from components.firewall import Firewall, FirewallArgs
 from components.flex_template import FlexTemplate, FlexTemplateArgs
 from components.github_federation import GithubFederation, GithubFederationArgs
@@ -152,6 +153,15 @@ SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, 
             source="p.curated.features",
             entity=["id"],
             features={"height": "How high", "width": "How wide"},
+        ),
+        opts=opts,
+    ),
+    FeatureView: lambda opts, _: FeatureView(
+        "demo",
+        args=FeatureViewArgs(
+            location="us-central1",
+            source="p.curated.latest_features",
+            entity=["id"],
             store=gcp.vertex.AiFeatureOnlineStore(
                 "store",
                 name="store",

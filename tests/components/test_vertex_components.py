@@ -13,6 +13,7 @@ from components.checks import InvalidArgs
 from components.experiment_tracking import ExperimentTracking, ExperimentTrackingArgs
 from components.feature_group import FeatureGroup, FeatureGroupArgs
 from components.feature_online_store import FeatureOnlineStore, FeatureOnlineStoreArgs
+from components.feature_view import FeatureView, FeatureViewArgs
 from components.workbench import Workbench, WorkbenchArgs
 
 KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
@@ -48,6 +49,18 @@ def _group(**change: Any) -> FeatureGroupArgs:
     )
 
 
+def _view(**change: Any) -> FeatureViewArgs:
+    return FeatureViewArgs(
+        **{
+            "location": "us-central1",
+            "store": None,
+            "source": "p.curated.latest_features",
+            "entity": ["flight_id"],
+            **change,
+        }
+    )
+
+
 class TestFeatures:
     def test_each_feature_is_a_column_of_the_source(self, declare: Any) -> None:
         declared = declare(lambda opts: FeatureGroup("flight-delay", args=_group(), opts=opts))
@@ -63,10 +76,11 @@ class TestFeatures:
             "width": "How wide",
         }
         assert all(one["versionColumnName"] == one["name"] for one in features)
-        assert declared.result.view is None
 
-    def test_a_store_serves_them_as_often_as_it_is_told(self, declare: Any) -> None:
-        def program(opts: pulumi.ResourceOptions) -> FeatureGroup:
+    def test_a_store_serves_the_last_row_of_each_entity_as_often_as_it_is_told(
+        self, declare: Any
+    ) -> None:
+        def program(opts: pulumi.ResourceOptions) -> FeatureView:
             online = FeatureOnlineStore(
                 "esteira",
                 args=FeatureOnlineStoreArgs(
@@ -74,16 +88,17 @@ class TestFeatures:
                 ),
                 opts=opts,
             )
-            args = _group(store=online.store, sync="*/10 * * * *")
-            return FeatureGroup("flight-delay", args=args, opts=opts)
+            args = _view(store=online.store, sync="*/10 * * * *")
+            return FeatureView("flight-delay", args=args, opts=opts)
 
         declared = declare(program)
         view = declared.inputs("AiFeatureOnlineStoreFeatureview")
-        assert view["featureOnlineStore"] == "esteira"
+        assert (view["name"], view["featureOnlineStore"]) == ("flight_delay", "esteira")
         assert view["syncConfig"] == {"cron": "*/10 * * * *"}
-        assert view["featureRegistrySource"]["featureGroups"] == [
-            {"featureGroupId": "flight_delay", "featureIds": ["height", "width"]}
-        ]
+        assert view["bigQuerySource"] == {
+            "uri": "bq://p.curated.latest_features",
+            "entityIdColumns": ["flight_id"],
+        }
         store = declared.inputs("gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore")
         assert store["encryptionSpec"] == SPEC
         assert store["bigtable"]["autoScaling"] == {
@@ -171,7 +186,9 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: _group(source="curated.features"), "`project.dataset.table`"),
     (lambda: _group(features={}), "at least one column of each"),
     (lambda: _group(features={"Height": "How high"}), "`features` is 'Height'"),
-    (lambda: _group(sync="hourly"), "five fields of cron"),
+    (lambda: _view(sync="hourly"), "five fields of cron"),
+    (lambda: _view(source="curated.latest"), "`project.dataset.table`"),
+    (lambda: _view(entity=[]), "at least one column"),
     (
         lambda: FeatureOnlineStoreArgs(location="l", min_nodes=2, max_nodes=1),
         "`max_nodes` is 1; allowed: 2 to 20",

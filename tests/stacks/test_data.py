@@ -106,6 +106,7 @@ def test_the_curated_dataset_holds_views_only_and_they_may_read_the_raw_tables(
         "aircraft_current",
         "examples",
         "features",
+        "latest_features",
     }
     assert all("view" in one for one in tables)
     [authorised] = [one for one in _entries(composed) if "authorizedDataset" in one]

@@ -9,10 +9,12 @@ import pytest
 
 from workloads import contracts
 from workloads import product as products
+from workloads.features import store
 from workloads.training.settings import TrainingSettings
 
 JOB = "gcp:cloudrunv2/job:Job"
 STORE = "gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore"
+VIEW = "gcp:vertex/aiFeatureOnlineStoreFeatureview:AiFeatureOnlineStoreFeatureview"
 GROUP = "gcp:vertex/aiFeatureGroup:AiFeatureGroup"
 BENCH = "gcp:workbench/instance:Instance"
 
@@ -56,8 +58,32 @@ class TestFeatureStore:
         store = prod.inputs(STORE, "esteira")
         assert store["encryptionSpec"]["kmsKeyName"].endswith("/cryptoKeys/aiplatform")
         assert store["bigtable"]["autoScaling"]["maxNodeCount"] == 3
-        assert prod.mocks.find("AiFeatureOnlineStoreFeatureview")
+        view = prod.inputs(VIEW, "flight-delay")
+        assert view["bigQuerySource"] == {
+            "uri": "bq://esteira-prod.flight_delay_curated.latest_features",
+            "entityIdColumns": ["flight_id"],
+        }
         assert _mine(prod)["features"]["online_view"]
+
+    def test_the_view_is_where_the_workloads_look_for_it(
+        self, prod: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "esteira-prod")
+        product = products.load("flight-delay")
+        view = prod.inputs(VIEW, "flight-delay")
+        wanted = store.view_name(product).split("/")[4:]
+        assert wanted == [
+            *("featureOnlineStores", view["featureOnlineStore"]),
+            *("featureViews", view["name"]),
+        ]
+
+    def test_whoever_serves_may_look_features_up_and_do_nothing_else_there(self, prod: Any) -> None:
+        made = prod.mocks.find("AiFeatureOnlineStoreFeatureviewIamMember")
+        assert {one.name for one in made} == {
+            "flight-delay-serve-look-features-up",
+            "flight-delay-api-look-features-up",
+        }
+        assert {one.inputs["role"] for one in made} == {"roles/aiplatform.featurestoreDataViewer"}
 
     def test_local_has_none_and_says_so(self, local: Any) -> None:
         assert local.mocks.find(GROUP) == local.mocks.find(STORE) == []

@@ -66,6 +66,14 @@ _REALISERS: Final = {
     "gcp:bigquery/routine:Routine": "bigquery_routine:Routine",
     "gcp:bigquery/datasetIamMember:DatasetIamMember": "iam:DatasetMember",
     "gcp:vertex/aiEndpoint:AiEndpoint": "vertex_endpoint:AiEndpoint",
+    "gcp:vertex/aiFeatureGroup:AiFeatureGroup": "vertex_features:AiFeatureGroup",
+    "gcp:vertex/aiFeatureGroupFeature:AiFeatureGroupFeature": (
+        "vertex_features:AiFeatureGroupFeature"
+    ),
+    "gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore": "vertex_features:AiFeatureOnlineStore",
+    "gcp:vertex/aiFeatureOnlineStoreFeatureview:AiFeatureOnlineStoreFeatureview": (
+        "vertex_features:AiFeatureOnlineStoreFeatureview"
+    ),
     "gcp:cloudrunv2/service:Service": "run:Service",
     "gcp:cloudrunv2/job:Job": "run:Job",
     "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": "iam:RunServiceMember",
