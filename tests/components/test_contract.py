@@ -25,6 +25,7 @@ from components.column_policy import ColumnPolicy, ColumnPolicyArgs
 from components.custom_metric import CustomMetric, CustomMetricArgs
 from components.dashboard import Chart, Dashboard, DashboardArgs, Line, Logs, Note, Promql
 from components.database import Database, DatabaseArgs
+from components.database_user import DatabaseUser, DatabaseUserArgs
 from components.dead_letters import DeadLetters, DeadLettersArgs
 from components.enabled_apis import EnabledApis, EnabledApisArgs
 from components.encryption_key import EncryptionKey, EncryptionKeyArgs
@@ -47,6 +48,7 @@ from components.metric_types import BACKLOG
 from components.notification_channels import NotificationChannels, NotificationChannelsArgs
 from components.pipeline_runner import PipelineRunner, PipelineRunnerArgs
 from components.prediction_endpoint import PredictionEndpoint, PredictionEndpointArgs
+from components.prediction_log import PredictionLog, PredictionLogArgs
 from components.private_connect import PrivateConnect, PrivateConnectArgs
 from components.private_network import PrivateNetwork, PrivateNetworkArgs
 from components.push_service import PushService, PushServiceArgs
@@ -218,6 +220,11 @@ SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, 
             highly_available=True,
             kms_key=KEY,
         ),
+        opts=opts,
+    ),
+    DatabaseUser: lambda opts, _: DatabaseUser(
+        "demo",
+        args=DatabaseUserArgs(instance="records", email="demo-batch@p.iam.gserviceaccount.com"),
         opts=opts,
     ),
     LoadBalancer: lambda opts, _: LoadBalancer(
@@ -460,6 +467,22 @@ SAMPLES: dict[type[pulumi.ComponentResource], Callable[[pulumi.ResourceOptions, 
             description="Demo",
             request_log="p.predictions.online",
             private=True,
+            kms_key=KEY,
+        ),
+        opts=opts,
+    ),
+    PredictionLog: lambda opts, _: PredictionLog(
+        "demo-predictions",
+        args=PredictionLogArgs(
+            avro_schema={
+                "type": "record",
+                "name": "Predicted",
+                "fields": [{"name": "id", "type": "string"}],
+            },
+            table="p.demo_predictions.log",
+            dataset_id="demo_predictions",
+            pubsub_agent=AGENT,
+            location="us-central1",
             kms_key=KEY,
         ),
         opts=opts,

@@ -8,6 +8,7 @@ import pytest
 
 from components.checks import InvalidArgs
 from components.database import Database, DatabaseArgs, login
+from components.database_user import DatabaseUser, DatabaseUserArgs
 
 NETWORK = "projects/p/global/networks/n"
 KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
@@ -121,3 +122,16 @@ def test_what_cloud_sql_would_refuse_is_refused(change: dict[str, Any], expected
     with pytest.raises(InvalidArgs) as refused:
         args(**change)
     assert expected in str(refused.value)
+
+
+class TestAccount:
+    def test_a_workload_logs_in_as_itself_without_a_password(self, declare: Any) -> None:
+        args = DatabaseUserArgs(instance="records", email="batch@p.iam.gserviceaccount.com")
+        made = declare(lambda opts: DatabaseUser("batch", args=args, opts=opts))
+        user = made.inputs("gcp:sql/user:User")
+        assert (user["name"], user["instance"]) == ("batch@p.iam", "records")
+        assert (user["type"], user["databaseRoles"]) == (
+            "CLOUD_IAM_SERVICE_ACCOUNT",
+            ["cloudsqlsuperuser"],
+        )
+        assert "password" not in user
