@@ -1,0 +1,1 @@
+"""Measures how data, predictions and performance of a model fare against its training."""
