@@ -18,9 +18,11 @@ from rich.markup import escape
 from esteira import (
     data_commands,
     experiment_commands,
+    feature_commands,
     model_commands,
     policy_commands,
     project_commands,
+    registry_commands,
 )
 from esteira.printing import AsJson, console, fail, print_json, result
 
@@ -37,10 +39,12 @@ app = typer.Typer(
 local_app = typer.Typer(help="The local cloud of this checkout.", no_args_is_help=True)
 app.add_typer(local_app, name="local")
 data_commands.register(app)
+feature_commands.register(app)
 model_commands.register(app)
 experiment_commands.register(app)
 policy_commands.register(app)
 project_commands.register(app)
+registry_commands.register(app)
 
 StackName = Annotated[str, typer.Argument(metavar="STACK", help="local, dev or prod")]
 

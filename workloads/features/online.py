@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from workloads import gcp
 from workloads.features import views
 from workloads.features.row import FeatureRow, instant, row
-from workloads.features.store import view_name
+from workloads.features.store import NoOnlineStore, OnlineFeaturesError, view_name
 from workloads.product import Product
 
 if TYPE_CHECKING:
@@ -30,14 +30,6 @@ TIMEOUT: Final = 1.0
 """Seconds for all entities of one question; Bigtable answers for one in some milliseconds."""
 CONNECTIONS: Final = 8
 """Entities asked about at a time."""
-
-
-class OnlineFeaturesError(Exception):
-    """Features could not be had. Every error of this module is one."""
-
-
-class NoOnlineStore(OnlineFeaturesError):
-    """The product's features are not served online."""
 
 
 class NotSynced(OnlineFeaturesError):
@@ -199,10 +191,7 @@ class OnlineFeatures:
                     one.run_time.HasField("end_time") and not one.final_status.code for one in syncs
                 )
         except exceptions.NotFound as error:
-            raise NoOnlineStore(
-                f"there is no {self.view}: the features of {self.product.name} are not served "
-                "online; set `esteira:features` to `online: true` and run `esteira up`"
-            ) from error
+            raise NoOnlineStore(self.product) from error
         except exceptions.PermissionDenied:
             log.warning("may not ask whether %s was synced; taking it for granted", self.view)
             ended = True

@@ -65,7 +65,7 @@ def compare(
         entities: these, and no sample.
 
     Raises:
-        google.api_core.exceptions.NotFound: the product has no view.
+        NoOnlineStore: the product has no view.
         NotSynced: there is nothing to compare.
         OnlineFeaturesError: the store does not answer.
     """

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from workloads import gcp
-from workloads.features.store import view_name
+from workloads.features.store import NoOnlineStore, OnlineFeaturesError, view_name
 from workloads.product import Product
 
 SECONDS: Final = 3600.0
@@ -19,7 +19,7 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
 
-class SyncFailed(Exception):
+class SyncFailed(OnlineFeaturesError):
     """A sync ended with an error, or not in time."""
 
 
@@ -55,7 +55,7 @@ def sync(
         seconds: to wait at most.
 
     Raises:
-        google.api_core.exceptions.NotFound: the product has no view.
+        NoOnlineStore: the product has no view.
         SyncFailed: it ended with an error, or did not end in time.
     """
     from google.api_core import exceptions
@@ -65,6 +65,8 @@ def sync(
     try:
         name = client.sync_feature_view(feature_view=view).feature_view_sync
         on_progress(f"syncing the features of {product.name}")
+    except exceptions.NotFound as error:
+        raise NoOnlineStore(product) from error
     except (exceptions.FailedPrecondition, exceptions.Conflict) as error:
         running = [one for one in syncs(product) if one.ended is None]
         if not running:
@@ -78,9 +80,15 @@ def syncs(product: Product) -> list[Sync]:
     """The syncs of the product's view, the newest first.
 
     Raises:
-        google.api_core.exceptions.NotFound: the product has no view.
+        NoOnlineStore: the product has no view.
     """
-    found = gcp.feature_store_admin_client().list_feature_view_syncs(parent=view_name(product))
+    from google.api_core import exceptions
+
+    client = gcp.feature_store_admin_client()
+    try:
+        found = list(client.list_feature_view_syncs(parent=view_name(product)))
+    except exceptions.NotFound as error:
+        raise NoOnlineStore(product) from error
     return sorted(
         (_sync(one) for one in found),
         key=lambda one: one.started or _NEVER,
@@ -92,7 +100,7 @@ def last(product: Product) -> Sync | None:
     """The newest sync that was done: what the store holds is of its start. None: none was.
 
     Raises:
-        google.api_core.exceptions.NotFound: the product has no view.
+        NoOnlineStore: the product has no view.
     """
     return next((one for one in syncs(product) if one.ended and not one.error), None)
 
