@@ -18,6 +18,7 @@ from workloads import contracts
 from workloads.batch_prediction import tables as predicted
 from workloads.features import views
 from workloads.ingestion import tables as ingested
+from workloads.monitoring import tables as monitored
 from workloads.product import Product
 
 RAW: Final = "raw"
@@ -124,6 +125,9 @@ def lay(
                 MONITORING: Dataset(
                     name=f"{product.id}_monitoring",
                     description=f"How the data and the models of {product.name} fare",
+                    tables=[
+                        _table(one, settings.retention.prediction_rows) for one in monitored.TABLES
+                    ],
                 ),
             },
             policy_tag=policy.tag.name,
