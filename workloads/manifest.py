@@ -14,6 +14,7 @@ MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"
 EVALUATION: Final = "evaluation.md"
 PROFILE: Final = "profile.json"
+ANSWERS_PROFILE: Final = "profile-answers.json"
 EXAMPLES: Final = "examples.json"
 
 

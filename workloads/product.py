@@ -37,7 +37,7 @@ METRICS: Final[dict[Task, dict[str, bool]]] = {
     Task.CLASSIFICATION: {"roc_auc": True, "pr_auc": True, "log_loss": False, "brier": False},
     Task.REGRESSION: {"mae": False, "rmse": False, "pinball": False, "coverage_error": False},
 }
-"""The scores of each task, and whether a higher one is better; `workloads.metrics` computes them."""
+"""The scores of each task and whether a higher one is better; `workloads.metrics` computes them."""
 _ANSWERED: Final = frozenset({"probability", "lower", "upper", "model"})
 
 
@@ -240,6 +240,11 @@ class Product:
         if ":" not in self.train:
             raise InvalidProduct(
                 f"{self.name}: train is {self.train!r}; allowed: `module:function`"
+            )
+        if type(self.task) is not Task:
+            raise InvalidProduct(
+                f"{self.name}: task is {self.task!r}; allowed: {', '.join(map(str, Task))} of "
+                "workloads.product.Task"
             )
         if self.gate.metric not in METRICS[self.task]:
             raise InvalidProduct(

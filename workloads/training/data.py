@@ -12,7 +12,7 @@ from workloads.features import leakage
 from workloads.features.query import FeatureQuery
 from workloads.features.snapshot import freeze, thaw
 from workloads.manifest import Data
-from workloads.product import Product
+from workloads.product import Product, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,8 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     """What was checked, for the record of the run."""
 
     rows: dict[str, int]
-    label_rate: dict[str, float]
+    label_mean: dict[str, float]
+    """Of a classification, the share of yes."""
     null_share: dict[str, float]
     """In the training rows, by feature."""
     leak_check_rows: int
@@ -96,7 +97,7 @@ def validate(product: Product, parts: Extract) -> Validation:
     """
     faults: list[str] = []
     tables = {"training": load(parts.training), "holdout": load(parts.holdout)}
-    rates: dict[str, float] = {}
+    means: dict[str, float] = {}
     for name, rows in tables.items():
         faults += _schema_faults(product, name, rows)
     if faults:
@@ -104,13 +105,8 @@ def validate(product: Product, parts: Extract) -> Validation:
     for name, rows in tables.items():
         faults += _count_faults(product, name, rows)
         faults += _value_faults(product, name, rows)
-        labels = rows.column(product.label.column).to_pylist()
-        rates[name] = sum(labels) / len(labels) if labels else 0.0
-        if not 0 < rates[name] < 1:
-            faults.append(
-                f"{name}: the share of `{product.label.column}` is {rates[name]:g}; allowed: "
-                "between 0 and 1, both excluded: one class teaches nothing"
-            )
+        means[name], label_faults = _label_faults(product, name, rows)
+        faults += label_faults
     training = tables["training"]
     nulls = {
         name: training.column(name).null_count / max(1, training.num_rows)
@@ -126,7 +122,7 @@ def validate(product: Product, parts: Extract) -> Validation:
     checked = leakage.check(FeatureQuery(product), training, moments=3)
     return Validation(
         rows={name: rows.num_rows for name, rows in tables.items()},
-        label_rate=rates,
+        label_mean=means,
         null_share=nulls,
         leak_check_rows=checked.rows,
     )
@@ -153,6 +149,38 @@ def _count_faults(product: Product, name: str, rows: pa.Table) -> list[str]:
             "deduplicate the sources of the feature query by their identity"
         )
     return faults
+
+
+def _label_faults(product: Product, name: str, rows: pa.Table) -> tuple[float, list[str]]:
+    """The mean of the label, and what is wrong with it."""
+    import numpy as np
+    import pyarrow as pa
+
+    column = product.label.column
+    kind: Any = rows.schema.field(column).type
+    if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        allowed = "true and false" if product.task is Task.CLASSIFICATION else "numbers"
+        return 0.0, [f"{name}: `{column}` is of type {kind}; allowed: {allowed}"]
+    if rows.num_rows == 0:
+        return 0.0, []
+    truth = labels(product, rows).astype(np.float64)
+    mean = float(truth.mean())
+    faults: list[str] = []
+    if product.task is Task.CLASSIFICATION:
+        if not (0 < mean < 1 and np.isin(truth, (0, 1)).all()):
+            faults.append(
+                f"{name}: the share of `{column}` is {mean:g}; allowed: labels true and false, the "
+                "share between 0 and 1, both excluded: one class teaches nothing"
+            )
+    elif not np.isfinite(truth).all():
+        wrong = int((~np.isfinite(truth)).sum())
+        faults.append(f"{name}: {wrong} values of `{column}` are not finite; allowed: numbers")
+    elif truth.min() == truth.max():
+        faults.append(
+            f"{name}: `{column}` is {mean:g} in every row; allowed: more than one value: one "
+            "teaches nothing"
+        )
+    return mean, faults
 
 
 def _value_faults(product: Product, name: str, rows: pa.Table) -> list[str]:
@@ -194,7 +222,8 @@ def frame(product: Product, rows: pa.Table) -> pd.DataFrame:
 
 
 def labels(product: Product, rows: pa.Table) -> NDArray[Any]:
-    """The truth as 0 and 1."""
+    """The truth: 0 and 1 of a classification, 64-bit floats of a regression."""
     import numpy as np
 
-    return np.array(rows.column(product.label.column).to_pylist(), dtype=np.int8)
+    kind = np.int8 if product.task is Task.CLASSIFICATION else np.float64
+    return np.array(rows.column(product.label.column).to_pylist(), dtype=kind)

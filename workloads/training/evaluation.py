@@ -9,20 +9,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads import contracts, metrics
+from workloads import metrics
 from workloads.manifest import Example, Score
 from workloads.product import Product, Task
 from workloads.scoring import Answers, Scorer
 from workloads.training.data import Extract, labels, load
+from workloads.training.profile import Profile, of_answers, of_features
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SMALLEST_SLICE: Final = 200
-"""Rows; the ROC-AUC of fewer says little."""
+"""Rows; a score of fewer says little."""
 _EXAMPLES: Final = 5
-_HISTOGRAM_BINS: Final = 20
-_CATEGORIES: Final = 200
+_SAMPLES: Final = 500
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,28 +31,51 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     column: str
     value: str
     rows: int
-    positive_rate: float
+    label_mean: float
+    """Of a classification, the share of yes."""
     score: float
     """Of the gate's metric."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a 30 % comes true in 30 of 100."""
+    """Whether a 30 % comes true in 30 of 100, or 30 minutes are 30 on average.
+
+    A regression that predicts medians is off here where the label leans to one side: its mean is
+    another.
+    """
 
     error: float
-    """Mean distance of predicted from observed share over the bins."""
+    """Mean distance of predicted from observed over the bins."""
     bins: list[metrics.Bin]
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the intervals of a regression hold the truth as often as they promise."""
+
+    quantiles: tuple[float, float]
+    """What the bounds stand for."""
+    share: Score
+    """Of rows whose truth lies in their interval."""
+    below: float
+    above: float
+    """Share of rows whose truth lies below its interval, and above."""
+    width: float
+    """Mean width, in the label's unit."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was found on the hold-out."""
 
     rows: int
-    positive_rate: float
-    threshold: float
+    label_mean: float
+    """Of a classification, the share of yes."""
+    threshold: float | None
+    """The probability from which a classification says yes."""
     metrics: dict[str, Score]
     baseline: dict[str, Score]
     calibration: Calibration
+    coverage: Coverage | None = None
+    """Of a regression."""
     slices: list[Slice]
 
 
@@ -60,144 +83,125 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
     """An evaluation with the files that go beside the model."""
 
     evaluation: Evaluation
-    profile: dict[str, Any]
+    profile: Profile
+    """Of the features in training."""
+    answers_profile: Profile
+    """Of the answers on the hold-out, and of the label there."""
     examples: list[Example]
 
 
 def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
-    """Score a model on the hold-out, beside a baseline that always predicts the base rate.
+    """Score a model on the hold-out, beside a baseline that answers every row alike.
 
-    The threshold is the one of the best F1 on the hold-out: a working point, not a score.
+    The baseline of a classification is the base rate of the training rows; that of a regression
+    their median, with their quantiles as bounds. The threshold of a classification is the one of
+    the best F1 on the hold-out: a working point, not a score.
     """
     training, holdout = load(parts.training), load(parts.holdout)
     truth = labels(product, holdout)
-    probabilities = Scorer(model, product.features.request, product.task).table(holdout).value
-    base_rate = float(labels(product, training).mean())
-    table = metrics.calibration(truth, probabilities)
+    answers = Scorer(model, product.features.request, product.task).table(holdout)
+    threshold = None
+    if product.task is Task.CLASSIFICATION:
+        threshold = metrics.Scored(truth, answers.value).best_threshold()
+    table = metrics.calibration(truth, answers.value)
     evaluation = Evaluation(
         rows=holdout.num_rows,
-        positive_rate=float(truth.mean()),
-        threshold=metrics.Scored(truth, probabilities).best_threshold(),
-        metrics=_scores(truth, probabilities),
-        baseline=_scores(truth, np.full(truth.size, base_rate)),
+        label_mean=float(truth.mean()),
+        threshold=threshold,
+        metrics=_scores(product.task, truth, answers),
+        baseline=_scores(product.task, truth, _alike(product, labels(product, training), truth)),
         calibration=Calibration(error=metrics.calibration_error(table), bins=table),
+        coverage=_coverage(truth, answers),
         slices=[
             Slice(
                 column=column,
                 value=value,
                 rows=int(here.sum()),
-                positive_rate=float(truth[here].mean()),
-                score=metrics.Scored(truth[here], probabilities[here]).score(product.gate.metric),
+                label_mean=float(truth[here].mean()),
+                score=metrics.scored(product.task, truth[here], answers.where(here)).score(
+                    product.gate.metric
+                ),
             )
             for column, value, here in slices(product, holdout, truth)
         ],
     )
     return Evaluated(
         evaluation=evaluation,
-        profile=profile(product, training),
-        examples=_examples(product, holdout, probabilities),
+        profile=of_features(product, training),
+        answers_profile=of_answers(product, holdout, answers, threshold),
+        examples=_examples(product, holdout, answers),
     )
 
 
-def _scores(truth: NDArray[Any], probabilities: NDArray[Any]) -> dict[str, Score]:
-    found = metrics.intervals(Task.CLASSIFICATION, truth, Answers(probabilities))
+def _alike(product: Product, known: NDArray[Any], truth: NDArray[Any]) -> Answers:
+    """What is best said of every row by who has seen nothing but the labels of training."""
+
+    def everywhere(value: Any) -> NDArray[np.float64]:
+        return np.full(truth.size, float(value))
+
+    if product.task is Task.CLASSIFICATION:
+        return Answers(everywhere(known.mean()))
+    lower, upper = np.quantile(known, product.interval)
+    return Answers(
+        everywhere(np.median(known)), everywhere(lower), everywhere(upper), product.interval
+    )
+
+
+def _scores(task: Task, truth: NDArray[Any], answers: Answers) -> dict[str, Score]:
+    found = metrics.intervals(task, truth, answers, samples=_SAMPLES)
     return {name: Score(**asdict(one)) for name, one in found.items()}
+
+
+def _coverage(truth: NDArray[Any], answers: Answers) -> Coverage | None:
+    if answers.lower is None or answers.upper is None:
+        return None
+    found = metrics.ScoredNumbers(truth, answers)
+    drawn = [
+        found.coverage(weights)
+        for weights in metrics.resamples(truth, _SAMPLES, task=Task.REGRESSION)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Coverage(
+        quantiles=answers.interval,
+        share=Score(value=found.coverage(), low=float(low), high=float(high)),
+        below=float((truth < answers.lower).mean()),
+        above=float((truth > answers.upper).mean()),
+        width=float((answers.upper - answers.lower).mean()),
+    )
 
 
 def slices(
     product: Product, rows: pa.Table, truth: NDArray[Any]
 ) -> list[tuple[str, str, NDArray[np.bool_]]]:
-    """Column, value and mask of each group that is large enough and holds both classes."""
+    """Column, value and mask of each group that is large enough to be scored.
+
+    A group of a classification also has to hold both classes.
+    """
     found: list[tuple[str, str, NDArray[np.bool_]]] = []
     for column in product.gate.slices:
         values = np.array([str(one) for one in rows.column(column).to_pylist()], dtype=object)
         for value in sorted(set(values)):
             here = values == value
-            if here.sum() >= SMALLEST_SLICE and 0 < truth[here].sum() < here.sum():
+            if here.sum() < SMALLEST_SLICE:
+                continue
+            if product.task is not Task.CLASSIFICATION or 0 < truth[here].sum() < here.sum():
                 found.append((column, value, here))
     return found
 
 
-def profile(product: Product, rows: pa.Table) -> dict[str, Any]:
-    """The distribution of each feature in training, to compare serving with later.
-
-    Numbers: edges of bins of equal share, and rows in each. Text: rows of each value. Both: nulls.
-    """
-    result: dict[str, Any] = {}
-    for field in contracts.fields(product.features.request):
-        column = rows.column(field.name)
-        values = [one for one in column.to_pylist() if one is not None]
-        entry: dict[str, Any] = {"kind": field.kind, "rows": rows.num_rows}
-        entry["nulls"] = column.null_count
-        if field.kind == "string":
-            names, counts = np.unique(np.array(values, dtype=str), return_counts=True)
-            most = np.argsort(-counts, kind="stable")[:_CATEGORIES]
-            entry["values"] = {str(names[one]): int(counts[one]) for one in most}
-        elif values:
-            numbers = np.array(values, dtype=np.float64)
-            edges = np.unique(np.quantile(numbers, np.linspace(0, 1, _HISTOGRAM_BINS + 1)))
-            if edges.size == 1:
-                edges = np.array([edges[0], edges[0] + 1])
-            entry["edges"] = edges.tolist()
-            entry["counts"] = np.histogram(numbers, edges)[0].tolist()
-        result[field.name] = entry
-    return result
-
-
-def _examples(
-    product: Product, rows: pa.Table, probabilities: NDArray[np.float64]
-) -> list[Example]:
-    """Rows from the least to the most likely, so that a deployment that mixes them up shows."""
-    order = np.argsort(probabilities, kind="stable")
+def _examples(product: Product, rows: pa.Table, answers: Answers) -> list[Example]:
+    """Rows from the least answer to the greatest, so that a deployment that mixes them up shows."""
+    order = np.argsort(answers.value, kind="stable")
     chosen = order[np.linspace(0, order.size - 1, min(_EXAMPLES, order.size)).astype(int)]
     fields = list(product.features.request.__struct_fields__)
     instances = rows.select(fields).take(chosen).to_pylist()
+    lower, upper = answers.lower, answers.upper
     return [
-        Example(instance=instance, value=float(probabilities[index]))
+        Example(
+            instance=instance,
+            value=float(answers.value[index]),
+            lower=None if lower is None else float(lower[index]),
+            upper=None if upper is None else float(upper[index]),
+        )
         for instance, index in zip(instances, chosen, strict=True)
     ]
-
-
-def report(product: Product, evaluation: Evaluation, parts: Extract) -> str:
-    """The evaluation as Markdown, for people."""
-    holdout = parts.holdout
-    told = (
-        f"Trained on {parts.training.rows:,} rows from {parts.training.start:%Y-%m-%d %H:%M} to "
-        f"{parts.training.end:%Y-%m-%d %H:%M}, judged on {holdout.rows:,} rows up to "
-        f"{holdout.end:%Y-%m-%d %H:%M} (UTC), of which {evaluation.positive_rate:.1%} are "
-        f"`{product.label.column}`. Intervals are 95 % by bootstrap."
-    )
-    lines = [
-        f"# {product.title}",
-        "",
-        told,
-        "",
-        "| metric | model | interval | base rate |",
-        "|---|---|---|---|",
-    ]
-    for name, score in evaluation.metrics.items():
-        base = evaluation.baseline[name].value
-        lines.append(
-            f"| {name} | {score.value:.4f} | {score.low:.4f} to {score.high:.4f} | {base:.4f} |"
-        )
-    error = evaluation.calibration.error
-    lines += [
-        "",
-        f"Says yes from {evaluation.threshold:.3f} on. Calibration error {error:.4f}.",
-        "",
-        "| rows | predicted | observed |",
-        "|---|---|---|",
-        *(
-            f"| {one.rows} | {one.predicted:.3f} | {one.observed:.3f} |"
-            for one in evaluation.calibration.bins
-        ),
-        "",
-        f"| slice | rows | {product.label.column} | {product.gate.metric} |",
-        "|---|---|---|---|",
-        *(
-            f"| {one.column} {one.value} | {one.rows} | {one.positive_rate:.1%} | {one.score:.4f} |"
-            for one in evaluation.slices
-        ),
-        "",
-    ]
-    return "\n".join(lines)

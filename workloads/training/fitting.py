@@ -14,12 +14,17 @@ import numpy as np
 
 from workloads import contracts
 from workloads.product import Product, Task
-from workloads.scoring import PROBABILITIES, Scorer
+from workloads.scoring import PROBABILITIES, Answers, Scorer
 from workloads.training import hyperparameters
 from workloads.training.data import Extract, frame, labels, load
+from workloads.training.regression import IntervalRegressor, merged, tell_interval
 
 TOLERANCE: Final = 1e-5
-"""The most by which a probability of the graph may differ from scikit-learn's."""
+"""The most by which a probability of the graph may differ from scikit-learn's; for a predicted
+number, the share of it by which it may."""
+NUMBER_TOLERANCE: Final = 1e-3
+"""The most by which a predicted number may differ beside that share, in the label's unit: the graph
+adds up trees in 32 bits."""
 # The newest operators that both skl2onnx 1.20 and ONNX Runtime 1.31 know.
 _OPERATORS: Final = {"": 21, "ai.onnx.ml": 3}
 
@@ -28,36 +33,102 @@ class ExportDiffers(Exception):
     """The ONNX graph does not answer as the fitted model does."""
 
 
+class InvalidFit(TypeError):
+    """A training function returned something that does not answer for the product's task."""
+
+
 def fit_and_export(product: Product, parts: Extract) -> bytes:
     """Train on the training rows; return the graph after comparing it on the hold-out.
 
     Raises:
-        ExportDiffers: some probability differs by more than `TOLERANCE`.
-        NotImplementedError: the product asks for another task than classification.
+        ExportDiffers: some answer differs by more than `TOLERANCE` allows.
+        InvalidFit: the training function returned something else than the task needs.
     """
-    if product.task is not Task.CLASSIFICATION:
-        raise NotImplementedError(
-            f"{product.name} asks for {product.task.value}; allowed: {Task.CLASSIFICATION.value}"
-        )
     training, holdout = load(parts.training), load(parts.holdout)
-    fitted = _function(product)(frame(product, training), labels(product, training))
+    fitted = fit(product, frame(product, training), labels(product, training))
     model = export(product, fitted)
-    expected = fitted.predict_proba(frame(product, holdout))[:, 1]
-    found = Scorer(model, product.features.request, product.task).table(holdout).value
-    worst = int(np.argmax(np.abs(found - expected)))
-    difference = float(abs(found[worst] - expected[worst]))
-    if not difference <= TOLERANCE:
-        entity = holdout.column(product.features.entity)[worst].as_py()
+    rows = frame(product, holdout)
+    found = _columns(Scorer(model, product.features.request, product.task).table(holdout))
+    if product.task is Task.CLASSIFICATION:
+        expected, spare = fitted.predict_proba(rows)[:, 1:], TOLERANCE
+    else:
+        expected = fitted.predict(rows)
+        spare = NUMBER_TOLERANCE + TOLERANCE * np.abs(expected)
+    beyond = np.abs(found - expected) - spare
+    worst, column = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
+    if not beyond[worst, column] <= 0:
+        entity = holdout.column(product.features.entity)[int(worst)].as_py()
+        allowed = np.broadcast_to(spare, beyond.shape)[worst, column]
         raise ExportDiffers(
-            f"for {entity} the ONNX graph gives {found[worst]:.7f} and scikit-learn "
-            f"{expected[worst]:.7f}; allowed difference: {TOLERANCE:g}. Features "
+            f"for {entity} the ONNX graph gives {found[worst, column]:.7f} and scikit-learn "
+            f"{expected[worst, column]:.7f}; allowed difference: {allowed:g}. Features "
             "must be 32-bit floats and every step one that skl2onnx supports"
         )
     return model
 
 
+def fit(product: Product, rows: Any, truth: Any) -> Any:
+    """What the product's training function makes of rows: a model of the product's task.
+
+    A classification's is called with the features and the labels, a regression's also with the
+    quantiles of its interval.
+
+    Raises:
+        InvalidFit: it returned something else than the task needs.
+    """
+    function = _function(product)
+    if product.task is Task.CLASSIFICATION:
+        fitted = function(rows, truth)
+        if not hasattr(fitted, "predict_proba"):
+            raise InvalidFit(
+                f"{product.train} returned {type(fitted).__name__}; allowed for "
+                f"{product.task.value}: a fitted scikit-learn classifier with predict_proba"
+            )
+        return fitted
+    fitted = function(rows, truth, product.interval)
+    parts = {name: getattr(fitted, name, None) for name in ("value", "lower", "upper")}
+    lacking = [name for name, one in parts.items() if not hasattr(one, "predict")]
+    if lacking:
+        raise InvalidFit(
+            f"{product.train} returned {type(fitted).__name__} without a regressor as "
+            f"{', '.join(lacking)}; allowed for {product.task.value}: a "
+            "workloads.training.regression.IntervalRegressor of fitted scikit-learn regressors"
+        )
+    return IntervalRegressor(**parts)
+
+
+def _columns(answers: Answers) -> Any:
+    parts = [answers.value, answers.lower, answers.upper]
+    return np.column_stack([one for one in parts if one is not None])
+
+
 def export(product: Product, fitted: Any) -> bytes:
-    """A fitted scikit-learn classifier as ONNX bytes, one input a field of the request."""
+    """A fitted model as ONNX bytes, one input a field of the request.
+
+    Args:
+        fitted: as `fit` returns it.
+    """
+    if product.task is Task.CLASSIFICATION:
+        # Without the option, probabilities come as a list of dictionaries.
+        graph = _converted(product, fitted, {"zipmap": False})
+        outputs = [one.name for one in graph.graph.output]
+        if PROBABILITIES not in outputs:
+            raise ExportDiffers(
+                f"the graph gives {outputs}; it must give `{PROBABILITIES}`: return a classifier "
+                "with predict_proba from the training function"
+            )
+        hyperparameters.write(graph, fitted)
+    else:
+        parts = {"value": fitted.value, "lower": fitted.lower, "upper": fitted.upper}
+        graph = merged(
+            {name: _converted(product, one, None) for name, one in parts.items()}, product.id
+        )
+        hyperparameters.write(graph, fitted)
+        tell_interval(graph, product.interval)
+    return graph.SerializeToString()
+
+
+def _converted(product: Product, fitted: Any, options: dict[str, Any] | None) -> Any:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -69,22 +140,13 @@ def export(product: Product, fitted: Any) -> bytes:
         )
         for field in contracts.fields(product.features.request)
     ]
-    graph: Any = convert_sklearn(
+    return convert_sklearn(
         fitted,
         name=product.id,
         initial_types=inputs,
-        # Without this, probabilities come as a list of dictionaries.
-        options={"zipmap": False},
+        options=options,
         target_opset=_OPERATORS,
     )
-    outputs = [one.name for one in graph.graph.output]
-    if PROBABILITIES not in outputs:
-        raise ExportDiffers(
-            f"the graph gives {outputs}; it must give `{PROBABILITIES}`: return a classifier with "
-            "predict_proba from the training function"
-        )
-    hyperparameters.write(graph, fitted)
-    return graph.SerializeToString()
 
 
 def _cut_on_32_bits(fitted: Any) -> None:
@@ -95,11 +157,12 @@ def _cut_on_32_bits(fitted: Any) -> None:
     `x <= threshold` and `x <= threshold rounded down` say the same, so the fitted model does not
     change, and what it exports is exact.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+    boosted = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
     steps = [step for _, step in getattr(fitted, "steps", [("", fitted)])]
     for model in steps:
-        if not isinstance(model, HistGradientBoostingClassifier):
+        if not isinstance(model, boosted):
             continue
         predictors: Any = model._predictors  # pyright: ignore[reportAttributeAccessIssue]
         for tree in (one for trees in predictors for one in trees):
@@ -109,6 +172,6 @@ def _cut_on_32_bits(fitted: Any) -> None:
             tree.nodes["num_threshold"] = np.where(nearest > exact, lower, nearest)
 
 
-def _function(product: Product) -> Callable[[Any, Any], Any]:
+def _function(product: Product) -> Callable[..., Any]:
     module, _, name = product.train.partition(":")
     return getattr(importlib.import_module(module), name)

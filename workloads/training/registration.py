@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from workloads import model_card
 from workloads.artifacts import Folder
 from workloads.manifest import (
+    ANSWERS_PROFILE,
     EVALUATION,
     EXAMPLES,
     MANIFEST,
@@ -18,18 +20,24 @@ from workloads.manifest import (
     Manifest,
     Score,
 )
-from workloads.product import Product
+from workloads.product import Product, Task
 from workloads.registry import CHALLENGER, SHA256, Registry, Version
 from workloads.training.data import Extract
-from workloads.training.evaluation import Evaluated, report
+from workloads.training.evaluation import Evaluated
+from workloads.training.report import report
 
 REGISTRATION: Final = "registration.json"
 PREDICT_ROUTE: Final = "/predict"
 HEALTH_ROUTE: Final = "/health"
 PORT: Final = 8080
 _METRICS_SCHEMA: Final = (
-    "gs://google-cloud-aiplatform/schema/modelevaluation/classification_metrics_1.0.0.yaml"
+    "gs://google-cloud-aiplatform/schema/modelevaluation/{task}_metrics_1.0.0.yaml"
 )
+_METRICS_NAMES: Final = {
+    Task.CLASSIFICATION: {"auRoc": "roc_auc", "auPrc": "pr_auc", "logLoss": "log_loss"},
+    Task.REGRESSION: {"meanAbsoluteError": "mae", "rootMeanSquaredError": "rmse"},
+}
+"""How the schemas spell our metrics; of those they do not know, the artefacts tell."""
 # A label holds 63 characters; a SHA-256 has 64.
 _LABEL: Final = 63
 
@@ -67,7 +75,9 @@ def write_artifacts(
         features=request.__struct_fields__,
         label=product.label.column,
         model_sha256=hashlib.sha256(model).hexdigest(),
+        task=product.task,
         threshold=evaluation.threshold,
+        interval=None if evaluation.coverage is None else evaluation.coverage.quantiles,
         training=parts.training,
         holdout=parts.holdout,
         metrics=evaluation.metrics,
@@ -78,6 +88,7 @@ def write_artifacts(
     folder.write_json(METRICS, evaluation)
     folder.write(EVALUATION, report(product, evaluation, parts), "text/markdown; charset=utf-8")
     folder.write_json(PROFILE, evaluated.profile)
+    folder.write_json(ANSWERS_PROFILE, evaluated.answers_profile)
     folder.write_json(EXAMPLES, evaluated.examples)
     folder.write_json(MANIFEST, manifest)
     return manifest
@@ -100,6 +111,7 @@ def register(product: Product, manifest: Manifest, serving_image: str) -> Regist
         version = _add(registry, manifest, folder, serving_image)
         _import_evaluation(version, manifest)
         registry.move(CHALLENGER, version)
+        model_card.write(product, registry.record(version.number))
     registration = Registration(
         model=registry.name,
         version=version.number,
@@ -120,7 +132,7 @@ def _add(registry: Registry, manifest: Manifest, folder: Folder, serving_image: 
         manifest.run,
         description=product.title,
         version_description=(
-            f"{metric} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), base rate "
+            f"{metric} {score.value:.4f} ({score.low:.4f} to {score.high:.4f}), baseline "
             f"{base.value:.4f}, on {manifest.holdout.rows} rows; code {manifest.code_version}; "
             f"data {manifest.training.sha256[:12]}"
         ),
@@ -159,17 +171,15 @@ def _import_evaluation(version: Version, manifest: Manifest) -> None:
     parent = f"{model.resource_name.partition('@')[0]}@{version.number}"
     if any(True for _ in client.list_model_evaluations(parent=parent)):
         return
-    found = manifest.metrics
     document = {
-        "auRoc": found["roc_auc"].value,
-        "auPrc": found["pr_auc"].value,
-        "logLoss": found["log_loss"].value,
+        theirs: manifest.metrics[ours].value
+        for theirs, ours in _METRICS_NAMES[manifest.task].items()
     }
     client.import_model_evaluation(
         parent=parent,
         model_evaluation=aiplatform_v1.ModelEvaluation(
             display_name=manifest.run,
-            metrics_schema_uri=_METRICS_SCHEMA,
+            metrics_schema_uri=_METRICS_SCHEMA.format(task=manifest.task.value),
             metrics=json_format.ParseDict(document, struct_pb2.Value()),
         ),
     )

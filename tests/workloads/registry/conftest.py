@@ -66,7 +66,7 @@ def write_folder(product: Product, run: str, seed: int) -> Manifest:
     )
     evaluation = {
         "rows": 1000,
-        "positive_rate": 0.2,
+        "label_mean": 0.2,
         "threshold": 0.25,
         "metrics": {"roc_auc": score},
         "baseline": {"roc_auc": base},
@@ -78,7 +78,7 @@ def write_folder(product: Product, run: str, seed: int) -> Manifest:
             ],
         },
         "slices": [
-            {"column": "origin", "value": "JFK", "rows": 400, "positive_rate": 0.2, "score": 0.71}
+            {"column": "origin", "value": "JFK", "rows": 400, "label_mean": 0.2, "score": 0.71}
         ],
     }
     folder.write(MODEL, content, "application/octet-stream")

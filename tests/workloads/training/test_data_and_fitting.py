@@ -113,7 +113,7 @@ class TestValidation:
         found = data.validate(january, parts)
 
         assert all(rows > 1000 for rows in found.rows.values())
-        assert 0.05 < found.label_rate["training"] < 0.5
+        assert 0.05 < found.label_mean["training"] < 0.5
         assert found.null_share["carrier"] == 0 < found.null_share["wind_gust"]
 
 
