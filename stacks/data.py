@@ -19,6 +19,7 @@ from workloads.batch_prediction import tables as predicted
 from workloads.features import views
 from workloads.ingestion import tables as ingested
 from workloads.monitoring import tables as monitored
+from workloads.prediction_log import tables as logged
 from workloads.product import Product
 
 RAW: Final = "raw"
@@ -295,5 +296,6 @@ def _predictions(product: Product, foundation: Foundation) -> Dataset:
                 else (),
             ),
             _table(predicted.batch_table(product), retention_days),
+            _table(logged.log_table(product), retention_days),
         ],
     )

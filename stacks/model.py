@@ -22,6 +22,7 @@ from stacks.environment import environment
 from stacks.features import Features, grants
 from stacks.foundation import Foundation
 from stacks.names import account_id
+from stacks.prediction_log import PredictionLogs
 from stacks.tracking import Tracking
 from workloads.batch_prediction.settings import BatchPredictionSettings
 from workloads.product import Product
@@ -53,6 +54,7 @@ def lay(
     foundation: Foundation,
     data: Data,
     features: Features,
+    logs: PredictionLogs,
     tracking: Tracking,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
@@ -64,6 +66,7 @@ def lay(
         foundation: What products share.
         data: What models learn from, and where their predictions go.
         features: What the endpoint may look up.
+        logs: Where the endpoint logs its predictions.
         tracking: Where training logs its runs.
         caller: The identity that starts scheduled jobs.
         opts: Carry the product's provider.
@@ -117,6 +120,7 @@ def lay(
                 Grant(role="roles/logging.logWriter", on=project, label="log"),
                 Grant(role="roles/monitoring.metricWriter", on=project, label="measure"),
                 *grants(features),
+                logs.publisher(),
             ],
         ),
         opts=opts,

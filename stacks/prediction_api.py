@@ -27,6 +27,7 @@ from stacks.environment import environment
 from stacks.features import Features, grants
 from stacks.foundation import Foundation
 from stacks.names import account_id
+from stacks.prediction_log import PredictionLogs
 from workloads.product import Product
 from workloads.serving import gateway as documents
 from workloads.serving.settings import ServingSettings
@@ -51,6 +52,7 @@ def lay(
     foundation: Foundation,
     data: Data,
     features: Features,
+    logs: PredictionLogs,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
 ) -> PredictionApi | None:
@@ -61,6 +63,7 @@ def lay(
         foundation: What products share.
         data: Holds the bucket of models.
         features: What it may look up.
+        logs: Where it logs its predictions.
         caller: The product's own identity for calls; always a client.
         opts: Carry the product's provider.
     """
@@ -72,7 +75,7 @@ def lay(
     audience = f"{product.name}.{settings.project}"
     if closed and domain is None:
         # No door for API Gateway: the API answers from within the network, and nobody else.
-        web = _service(product, foundation, data, features, "internal", caller.member, opts)
+        web = _service(product, foundation, data, features, logs, "internal", caller.member, opts)
         return PredictionApi(web=web, gateway=None, balancer=None, audience=audience)
     door = WorkloadIdentity(
         f"{product.name}-gate",
@@ -83,7 +86,7 @@ def lay(
         opts=opts,
     )
     reach = "anywhere" if domain is None else "load-balancer"
-    web = _service(product, foundation, data, features, reach, door.member, opts)
+    web = _service(product, foundation, data, features, logs, reach, door.member, opts)
     balancer = None if domain is None else _balancer(product, foundation, web, domain, opts)
     backend = web.service.uri if balancer is None else balancer.url
     document = pulumi.Output.all(
@@ -132,6 +135,7 @@ def _service(
     foundation: Foundation,
     data: Data,
     features: Features,
+    logs: PredictionLogs,
     reach: str,
     client: pulumi.Input[str],
     opts: pulumi.ResourceOptions,
@@ -152,6 +156,7 @@ def _service(
                 Grant(role="roles/logging.logWriter", on=project, label="log"),
                 Grant(role="roles/monitoring.metricWriter", on=project, label="measure"),
                 *grants(features),
+                logs.publisher(),
             ],
         ),
         opts=opts,
@@ -171,6 +176,7 @@ def _service(
                         "model_alias": CHAMPION,
                         "google_cloud_project": settings.project,
                         "google_cloud_location": settings.location,
+                        "prediction_topic": logs.log.topic.id,
                     },
                 ),
                 memory="1Gi",

@@ -21,6 +21,8 @@ from stacks import (
     operations,
     outputs,
     prediction_api,
+    prediction_log,
+    release,
     tracking,
     workbench,
 )
@@ -87,11 +89,15 @@ def _lay(
     its_data = datas[product.name] = data.lay(product, shared, common, opts)
     its_features = features.lay(product, shared, common, its_data, opts)
     its_ingestion = ingestion.lay(product, shared, its_data, opts)
+    its_log = prediction_log.lay(product, shared, its_data, records, its_ingestion.caller, opts)
     its_model = model.lay(
-        product, shared, its_data, its_features, records, its_ingestion.caller, opts
+        product, shared, its_data, its_features, its_log, records, its_ingestion.caller, opts
     )
     its_api = prediction_api.lay(
-        product, shared, its_data, its_features, its_ingestion.caller, opts
+        product, shared, its_data, its_features, its_log, its_ingestion.caller, opts
+    )
+    its_release = release.lay(
+        product, shared, its_data, its_model, its_api, records, its_ingestion.caller, opts
     )
     return {
         "name": product.name,
@@ -101,6 +107,7 @@ def _lay(
         **ingestion.outputs(product, its_data, its_ingestion),
         **model.outputs(product, shared, its_data, its_model),
         **prediction_api.outputs(its_api),
+        **release.outputs(its_release),
         **features.outputs(its_features),
         **operations.watch(watching, product, its_data, its_ingestion, its_model, its_api, opts),
         "service_accounts": {

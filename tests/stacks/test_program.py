@@ -84,6 +84,7 @@ def test_names_are_those_that_workloads_expect(compose: Any) -> None:
     assert mine["tables"]["predictions"] == {
         "online": "esteira-local.flight_delay_predictions.online",
         "batch": "esteira-local.flight_delay_predictions.batch",
+        "log": "esteira-local.flight_delay_predictions.log",
     }
     assert mine["ingestion"]["batch_template"] == (
         "gs://esteira-local-flight-delay-work/templates/batch.json"

@@ -1,0 +1,132 @@
+"""The prediction log in PostgreSQL: table `prediction_log`, of all products.
+
+A row is there once, however often Pub/Sub delivers it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from workloads import contracts, database
+from workloads.database import DatabaseSettings
+from workloads.prediction_log.contract import PredictionLogged
+from workloads.prediction_log.tables import POSTGRES
+
+OWNER: Final = "cloudsqlsuperuser"
+"""Owns the table where the login is a member of it: whoever judges releases and monitors reads it
+as another login; see docs/decisions/0006-doors.md."""
+LOCK: Final = 0x707265646C6F67
+"""`predlog` as a number: instances that start at once make the table one after the other."""
+_TYPES: Final[dict[contracts.Kind, str]] = {
+    "string": "text",
+    "integer": "bigint",
+    "number": "double precision",
+    "boolean": "boolean",
+    "timestamp": "timestamptz",
+}
+_CONNECT_SECONDS: Final = 10
+
+
+def definition() -> str:
+    """The statements that make the table and its indexes."""
+    columns = ",\n    ".join(
+        f"{one.name} {_TYPES[one.kind]}{'' if one.nullable else ' NOT NULL'}"
+        for one in contracts.fields(PredictionLogged)
+    )
+    return f"""CREATE TABLE IF NOT EXISTS {POSTGRES} (
+    {columns},
+    PRIMARY KEY ({PredictionLogged.IDENTITY})
+);
+CREATE INDEX IF NOT EXISTS {POSTGRES}_of_a_version
+    ON {POSTGRES} (product, predicted_at, model_version);
+"""
+
+
+def migrate(connection: Any) -> None:
+    """Make the table, unless it is there. Killed midway, PostgreSQL undoes what was begun.
+
+    Args:
+        connection: psycopg's, with autocommit.
+    """
+    found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [POSTGRES]).fetchone()
+    if found == (True,):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        (shared,) = connection.execute(
+            "SELECT NOT current_setting('is_superuser')::boolean AND EXISTS ("
+            "SELECT FROM pg_roles WHERE rolname = %s"
+            " AND pg_has_role(current_user, oid, 'MEMBER'))",
+            [OWNER],
+        ).fetchone()
+        if shared:
+            connection.execute(f"SET LOCAL ROLE {OWNER}")
+        connection.execute(definition())
+
+
+class Store:
+    """Writes rows. Safe to use from several threads; a connection that broke is made anew."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._connection: Any = None
+        self._lock = threading.Lock()
+        names = PredictionLogged.__struct_fields__
+        self._names = names
+        # Names of columns come from the contract, never from data.
+        self._insert = (
+            f"INSERT INTO {POSTGRES} ({', '.join(names)}) "  # noqa: S608
+            f"VALUES ({', '.join(['%s'] * len(names))}) "
+            f"ON CONFLICT ({PredictionLogged.IDENTITY}) DO NOTHING"
+        )
+
+    def write(self, rows: Sequence[PredictionLogged]) -> None:
+        """Write rows, all of them or none; those that are there stay as they are.
+
+        Raises:
+            psycopg.OperationalError: the database does not answer.
+        """
+        import psycopg
+
+        values = [msgspec.structs.astuple(row) for row in rows]
+        with self._lock:
+            try:
+                self._write(values)
+            except psycopg.OperationalError:
+                # A connection that Cloud SQL closed while nobody used it is found out by using it.
+                self.close()
+                self._write(values)
+
+    def close(self) -> None:
+        """Close the connection; the next write opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _write(self, values: Sequence[tuple[Any, ...]]) -> None:
+        connection = self._connected()
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.executemany(self._insert, values)
+
+    def _connected(self) -> Any:
+        import psycopg
+
+        if self._connection is None:
+            connection = psycopg.connect(
+                **database.parameters(self._settings),
+                password=database.password(),
+                connect_timeout=_CONNECT_SECONDS,
+                application_name="prediction-log",
+                autocommit=True,
+            )
+            try:
+                migrate(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
