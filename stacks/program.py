@@ -22,7 +22,6 @@ from stacks import (
     outputs,
     prediction_api,
     prediction_log,
-    release,
     tracking,
     workbench,
 )
@@ -96,9 +95,6 @@ def _lay(
     its_api = prediction_api.lay(
         product, shared, its_data, its_features, its_log, its_ingestion.caller, opts
     )
-    its_release = release.lay(
-        product, shared, its_data, its_model, its_api, records, its_ingestion.caller, opts
-    )
     return {
         "name": product.name,
         "title": product.title,
@@ -107,7 +103,6 @@ def _lay(
         **ingestion.outputs(product, its_data, its_ingestion),
         **model.outputs(product, shared, its_data, its_model),
         **prediction_api.outputs(its_api),
-        **release.outputs(its_release),
         **features.outputs(its_features),
         **operations.watch(watching, product, its_data, its_ingestion, its_model, its_api, opts),
         "service_accounts": {
