@@ -168,7 +168,10 @@ def publisher(**options: Any) -> pubsub_v1.PublisherClient:
 
 
 def publish(
-    client: pubsub_v1.PublisherClient, topic: str, messages: Sequence[Mapping[str, Any]]
+    client: pubsub_v1.PublisherClient,
+    topic: str,
+    messages: Sequence[Mapping[str, Any]],
+    **options: Any,
 ) -> list[str]:
     """Publish in one request, which the topic takes whole or refuses whole.
 
@@ -178,6 +181,7 @@ def publish(
     Args:
         topic: full name.
         messages: each with `data` and perhaps `attributes`; together under 10 MB and at most 1,000.
+        options: `retry` and `timeout` of the call, where the client's own do not fit.
 
     Returns:
         The message ids, in order.
@@ -189,7 +193,7 @@ def publish(
 
     # The method of the generated client, which the batching one overrides.
     request: Any = {"topic": topic, "messages": list(messages)}
-    return list(PublisherClient.publish(client, request=request).message_ids)
+    return list(PublisherClient.publish(client, request=request, **options).message_ids)
 
 
 def subscriber() -> pubsub_v1.SubscriberClient:

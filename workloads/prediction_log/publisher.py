@@ -29,6 +29,7 @@ MOST_ROWS: Final = 1000
 MOST_BYTES: Final = 4_000_000
 """In one request: Pub/Sub takes 1,000 messages and 10 MB."""
 LONGEST_PAUSE: Final = 30.0
+_SECONDS: Final = 10.0
 REFUSED: Final = frozenset({400, 413})
 """Statuses by which the topic says that it will never take these rows."""
 
@@ -157,7 +158,10 @@ class Publisher:
 
     def _connect(self) -> Publish:
         client = gcp.publisher()
-        return lambda messages: gcp.publish(client, self._topic, messages)
+        # Tried again here, where the end of the process is heard of.
+        return lambda messages: gcp.publish(
+            client, self._topic, messages, retry=None, timeout=_SECONDS
+        )
 
     def _taken(self) -> Iterator[dict[str, Any]]:
         """The messages of what waits now."""

@@ -77,6 +77,7 @@ class ServingSettings(BaseSettings):
         str,
         Field(
             pattern="^[0-9]*$",
+            validation_alias=AliasChoices("model_version", "aip_version_name"),
             description="Number of the served version in the Model Registry, for the prediction "
             "log; empty: what lies beside the model says it",
         ),

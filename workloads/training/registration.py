@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from workloads import model_card
+from workloads import gcp, model_card
 from workloads.artifacts import Folder
 from workloads.manifest import (
     ANSWERS_PROFILE,
@@ -20,6 +20,7 @@ from workloads.manifest import (
     Manifest,
     Score,
 )
+from workloads.prediction_log.tables import topic
 from workloads.product import Product, Task
 from workloads.registry import CHALLENGER, SHA256, Registry, Version
 from workloads.training.data import Extract
@@ -145,6 +146,8 @@ def _add(registry: Registry, manifest: Manifest, folder: Folder, serving_image: 
         serving_container_environment_variables={
             "PRODUCT": product.name,
             SHA256: manifest.model_sha256,
+            # Servers log there what they answer; see workloads/prediction_log.
+            "PREDICTION_TOPIC": f"projects/{gcp.project()}/topics/{topic(product)}",
         },
         labels={
             "product": product.name,
