@@ -44,7 +44,7 @@ def _answer(product: Product) -> tuple[Column, ...]:
         )
     lower, upper = product.interval
     return (
-        _column("prediction", "FLOAT64", f"The expected {product.label.column}"),
+        _column("prediction", "FLOAT64", f"The predicted {product.label.column}"),
         _column("lower", "FLOAT64", f"The truth lies below with probability {lower:g}"),
         _column("upper", "FLOAT64", f"The truth lies below with probability {upper:g}"),
     )
