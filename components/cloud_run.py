@@ -54,6 +54,7 @@ def service_template(
     min_instances: int = 0,
     concurrency: int | None = None,
     probes: Probes | None = None,
+    on_first_request: bool = False,
     subnetwork: pulumi.Input[str] | None = None,
     kms_key: pulumi.Input[str] | None = None,
 ) -> gcp.cloudrunv2.ServiceTemplateArgs:
@@ -67,6 +68,7 @@ def service_template(
         min_instances: So many always run.
         concurrency: Requests that one instance takes at once; Cloud Run's own 80 when not given.
         probes: Cloud Run's own, an open port, when not given.
+        on_first_request: No instance is started, and none is tried, when it is deployed.
         subnetwork: Through which all traffic leaves; Google's own way out when not given.
         kms_key: Encrypts the stored container.
     """
@@ -76,6 +78,7 @@ def service_template(
         timeout=f"{timeout_seconds}s",
         encryption_key=kms_key,
         max_instance_request_concurrency=concurrency,
+        health_check_disabled=on_first_request or None,
         scaling=run.ServiceTemplateScalingArgs(
             min_instance_count=min_instances, max_instance_count=max_instances
         ),

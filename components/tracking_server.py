@@ -42,6 +42,8 @@ class TrackingServerArgs:
     callers: Mapping[str, pulumi.Input[str]]
     """Who may call it: members as IAM writes them, by a short name."""
     min_instances: int = 0
+    on_first_request: bool = False
+    """Whether a deployment starts no instance to try it."""
     max_instances: int = 2
     cpu: str = "1"
     memory: str = "2Gi"
@@ -138,6 +140,7 @@ class TrackingServer(pulumi.ComponentResource):
                     startup="/health", liveness="/health", startup_seconds=SCHEMA_SECONDS
                 ),
                 min_instances=args.min_instances,
+                on_first_request=args.on_first_request,
                 max_instances=args.max_instances,
                 # Files pass through it: an upload may take minutes.
                 timeout_seconds=900,

@@ -43,6 +43,8 @@ class WebServiceArgs:
     probes: Probes
     description: str
     min_instances: int = 0
+    on_first_request: bool = False
+    """Whether a deployment starts no instance to try it: one that cannot start shows only later."""
     max_instances: int = 3
     concurrency: int = 80
     """Requests that one instance takes at once."""
@@ -94,6 +96,7 @@ class WebService(pulumi.ComponentResource):
                 max_instances=args.max_instances,
                 concurrency=args.concurrency,
                 probes=args.probes,
+                on_first_request=args.on_first_request,
                 subnetwork=args.subnetwork,
                 kms_key=args.kms_key,
             ),

@@ -35,3 +35,13 @@ def connect(stack: str, progress: Callable[[str], None] = lambda _: None) -> Non
     for variable, key in _SETTINGS.items():
         if key in settings:
             os.environ[variable] = str(settings[key])
+
+
+def track(outputs: dict[str, Any]) -> None:
+    """Have what this process trains and releases logged to the stack's MLflow, if it has one.
+
+    Args:
+        outputs: Of the whole stack.
+    """
+    url = ((outputs.get("esteira") or {}).get("tracking") or {}).get("url")
+    os.environ["MLFLOW_TRACKING_URI"] = url or ""

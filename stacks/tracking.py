@@ -40,8 +40,13 @@ class Tracking:
     database: Database | None
     server: TrackingServer | None
 
+    @property
+    def address(self) -> pulumi.Input[str]:
+        """Of MLflow, for the environment of what logs to it; empty where there is none."""
+        return "" if self.server is None else self.server.web.service.uri
+
     def grants(self) -> list[Grant]:
-        """What an identity needs to log its runs."""
+        """What an identity needs to log its runs, and to have MLflow follow the registry."""
         if self.server is None:
             return []
         return [
@@ -157,6 +162,9 @@ def _server(
             # Callers grant themselves the right, each with its own identity: see `grants`.
             callers={},
             min_instances=settings.tracking.min_instances,
+            # MLflow takes some 8 s to start and 300 MB: on one machine, whoever trains waits for
+            # it, and who only brings the platform up does not.
+            on_first_request=settings.environment is Environment.LOCAL,
             max_instances=settings.tracking.max_instances,
             noncurrent_days=settings.retention.noncurrent_objects,
             access_log=None if commons.access_log is None else commons.access_log.name,

@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from workloads import gcp
-from workloads.artifacts import Folder
+from workloads.artifacts import ArtifactNotFound, Folder
 from workloads.manifest import MANIFEST, MODEL, Manifest
 from workloads.product import Product
 from workloads.scoring import Scorer, verify
@@ -141,11 +141,14 @@ class Registry:
         """
         found = self.find(version)
         if found is None:
-            raise NoSuchVersion(
-                f"model {self.product.name} has no version {version!r} in {gcp.project()}; "
-                "train one first"
-            )
+            raise self._missing(version)
         return found
+
+    def _missing(self, version: str) -> NoSuchVersion:
+        return NoSuchVersion(
+            f"model {self.product.name} has no version {version!r} in {gcp.project()}; "
+            "train one first"
+        )
 
     def numbers(self) -> list[str]:
         """The numbers of all versions, oldest first; empty when there is no model yet."""
@@ -156,6 +159,19 @@ class Registry:
             return sorted((one.version_id for one in infos), key=int)
         except NotFound:
             return []
+
+    def record(self, version: str) -> Recorded:
+        """What is written down of the version of an alias or number.
+
+        Raises:
+            NoSuchVersion: there is none.
+        """
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return _recorded(self._client.get_model(name=f"{self.name}@{version}"))
+        except NotFound:
+            raise self._missing(version) from None
 
     def recorded(self) -> list[Recorded]:
         """All versions, oldest first, in one question; empty when there is no model yet."""
@@ -273,18 +289,38 @@ class Registry:
                 f"state is {state!r}; allowed: a lower-case letter, then up to 62 lower-case "
                 "letters, digits, `-` and `_`, e.g. `canary-25`"
             )
+        with self.writing(f"mark version {version.number} as {state}"):
+            self.label(version, {STATE: state})
+
+    def label(self, version: Version, labels: dict[str, str]) -> None:
+        """Write down what was found of a version, such as the gate's verdict. Repeatable.
+
+        Args:
+            version: Of this product.
+            labels: those to set; others stay.
+        """
         from google.cloud import aiplatform_v1
         from google.protobuf import field_mask_pb2
 
-        with self.writing(f"mark version {version.number} as {state}"):
+        with self.writing(f"label version {version.number} with {labels}"):
             # Not the SDK's `update`, which writes to the default version whichever it was given.
             name = f"{self.name}@{version.number}"
-            labels = dict(self._client.get_model(name=name).labels)
-            if labels.get(STATE, REGISTERED) != state:
+            before = dict(self._client.get_model(name=name).labels)
+            if (after := before | labels) != before:
                 self._client.update_model(
-                    model=aiplatform_v1.Model(name=name, labels={**labels, STATE: state}),
+                    model=aiplatform_v1.Model(name=name, labels=after),
                     update_mask=field_mask_pb2.FieldMask(paths=["labels"]),
                 )
+            self._renew_card(version.number)
+
+    def _renew_card(self, number: str) -> None:
+        """A release follows a decision of the gate, which the card did not know."""
+        from workloads import model_card
+
+        try:
+            model_card.write(self.product, self.record(number))
+        except ArtifactNotFound as error:
+            log.warning("version %s of %s has no card: %s", number, self.product.name, error)
 
 
 def run_alias(run: str) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import h11
 
 from localcloud.home import LOOPBACK
+from localcloud.rest.errors import ApiError
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Route:
     port: int
     percent: int
     timeout: float = 300.0
+    wake: Callable[[], Awaitable[int]] | None = None
+    """Of a revision that starts with its first request: gives its port, once it answers."""
 
 
 class _Refused(Exception):
@@ -178,10 +181,11 @@ class _Connection:
         return ConnectionError(message) if begun else _Refused(status, message)
 
     async def _connect(self, route: Route) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        port = route.port if route.wake is None else await self._wake(route.wake)
         deadline = asyncio.get_running_loop().time() + _CONNECT_WAIT
         while True:
             try:
-                return await asyncio.open_connection(LOOPBACK, route.port)
+                return await asyncio.open_connection(LOOPBACK, port)
             except OSError:
                 if asyncio.get_running_loop().time() > deadline:
                     raise _Refused(
@@ -189,6 +193,12 @@ class _Connection:
                         f"Service Unavailable: revision {route.revision} accepts no connection",
                     ) from None
             await asyncio.sleep(0.05)
+
+    async def _wake(self, wake: Callable[[], Awaitable[int]]) -> int:
+        try:
+            return await wake()
+        except ApiError as error:
+            raise _Refused(503, f"Service Unavailable: {error.message}") from None
 
     def _request(self, request: h11.Request) -> h11.Request:
         peer = self._writer.get_extra_info("peername")

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from localcloud.images import ImageNotFound, Images
+from localcloud.images import Image, ImageNotFound, Images
 from localcloud.processes import AlreadyRunning, Supervisor, Workload
 from localcloud.rest.errors import ApiError, FailedPrecondition, NotFound
 from localcloud.rest.operations import now, seconds
@@ -40,14 +40,17 @@ class Revisions:
         self._supervisor = supervisor
         self._images = images
         self._liveness: dict[str, asyncio.Task[None]] = {}
+        self._waking: dict[str, asyncio.Lock] = {}
 
     def route(self, name: str, percent: int) -> Route | None:
         """Where requests for a revision go; None while it has no process."""
+        revision = self._documents.get(f"revision:{name}") or {}
+        timeout = seconds(revision.get("timeout", "300s"))
+        if revision.get("_sleeps") and revision.get("_state") == "ready":
+            return Route(short(name), 0, percent, timeout, wake=lambda: self._awake(name))
         workload = self._supervisor.get(process_name(name))
         if workload is None or workload.state == "exited":
             return None
-        revision = self._documents.get(f"revision:{name}") or {}
-        timeout = seconds(revision.get("timeout", "300s"))
         return Route(short(name), workload.port, percent, timeout)
 
     async def bring_up(self, name: str) -> None:
@@ -63,22 +66,41 @@ class Revisions:
         if revision is None:
             raise NotFound(f"Revision '{short(name)}' does not exist.")
         try:
-            workload = await self._start(name, revision)
-            probe = containers.probe_of(revision["containers"][0], "startupProbe")
-            if revision.get("_state") == "ready":
-                # It has served before: what it needs may only not be there yet after a restart of
-                # everything, so it is kept, and tried again and again.
-                if not await workload.ready(_COMEBACK):
-                    log.warning("revision %s does not answer yet", name)
-            elif probe is not None and not await containers.started(workload, probe):
-                raise await self._never_ready(revision, workload)
+            if revision.get("_sleeps"):
+                self._runnable(revision)
+            else:
+                await self._up(name, revision)
         except ApiError as error:
             self._settle(name, error)
             raise
         self._settle(name, None)
+
+    async def _awake(self, name: str) -> int:
+        """The port of a revision that runs from its first request on; waits until it answers."""
+        async with self._waking.setdefault(name, asyncio.Lock()):
+            workload = self._supervisor.get(process_name(name))
+            if workload is None or workload.state == "exited":
+                revision = self._documents.get(f"revision:{name}")
+                if revision is None:
+                    raise NotFound(f"Revision '{short(name)}' does not exist.")
+                workload = await self._up(name, {**revision, "_state": "new"})
+            return workload.port
+
+    async def _up(self, name: str, revision: Mapping[str, Any]) -> Workload:
+        """Start the process, wait until it answers, and watch it."""
+        workload = await self._start(name, revision)
+        probe = containers.probe_of(revision["containers"][0], "startupProbe")
+        if revision.get("_state") == "ready":
+            # It has served before: what it needs may only not be there yet after a restart of
+            # everything, so it is kept, and tried again and again.
+            if not await workload.ready(_COMEBACK):
+                log.warning("revision %s does not answer yet", name)
+        elif probe is not None and not await containers.started(workload, probe):
+            raise await self._never_ready(revision, workload)
         liveness = containers.probe_of(revision["containers"][0], "livenessProbe")
         if liveness is not None:
             self._liveness[name] = asyncio.create_task(_keep_alive(workload, liveness))
+        return workload
 
     async def take_down(self, name: str, grace: float = GRACE) -> None:
         """Stop a revision's process, if it has one."""
@@ -93,13 +115,17 @@ class Revisions:
             watcher.cancel()
         await asyncio.gather(*self._liveness.values(), return_exceptions=True)
 
-    async def _start(self, name: str, revision: Mapping[str, Any]) -> Workload:
+    def _runnable(self, revision: Mapping[str, Any]) -> Image:
         container = revision["containers"][0]
         try:
             image = self._images.resolve(revision.get("_image") or container["image"])
         except ImageNotFound:
             raise NotFound(f"Image '{container['image']}' not found.") from None
         containers.check_runnable(image, container)
+        return image
+
+    async def _start(self, name: str, revision: Mapping[str, Any]) -> Workload:
+        container, image = revision["containers"][0], self._runnable(revision)
         service = short(revision["service"])
         env = {
             "GOOGLE_CLOUD_PROJECT": project_of(name),

@@ -199,6 +199,10 @@ class Services:
             "conditions": [condition("Ready", "RECONCILING")],
             "etag": f'"{uuid.uuid4().hex}"',
             "_number": number,
+            # With no instance to keep, and none to try at deployment, there is none before the
+            # first request.
+            "_sleeps": bool(template.get("healthCheckDisabled"))
+            and not (template.get("scaling") or {}).get("minInstanceCount"),
         }
         reference = template["containers"][0]["image"]
         # A tag is resolved once, when the revision is made. An unknown image fails its start.

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -234,6 +235,53 @@ def test_an_instance_that_crashes_comes_back(
             raise
 
     until(serves, 30)
+
+
+class TestWhereNoInstanceIsTriedAtDeployment:
+    def test_one_starts_with_the_first_requests(self, rest: Any, run: Run, tmp_path: Any) -> None:
+        starts = tmp_path / "starts"
+        image = rest.image("late", f"open({str(starts)!r}, 'a').write('x')\n" + ECHO)
+
+        uri = run.deploy("late", image, healthCheckDisabled=True)["response"]["uri"]
+
+        assert not starts.exists()
+        with ThreadPoolExecutor(4) as pool:
+            seen = list(pool.map(fetch, [uri] * 4))
+        assert {one["K_SERVICE"] for one in seen} == {"late"}
+        assert starts.read_text() == "x"
+
+    def test_it_sleeps_again_after_a_restart(self, rest: Any, run: Run, tmp_path: Any) -> None:
+        starts = tmp_path / "starts"
+        image = rest.image("late", f"open({str(starts)!r}, 'a').write('x')\n" + ECHO)
+        uri = run.deploy("late", image, healthCheckDisabled=True)["response"]["uri"]
+        fetch(uri)
+
+        rest.kill()
+        rest.start()
+
+        assert run.get("late")["terminalCondition"]["state"] == "CONDITION_SUCCEEDED"
+        assert fetch(uri)["K_SERVICE"] == "late"
+        assert starts.read_text() == "xx"
+
+    def test_one_that_cannot_start_tells_whoever_asks(self, rest: Any, run: Run) -> None:
+        image = rest.image("broken", "raise SystemExit('no model at /model')")
+        uri = run.deploy("broken", image, healthCheckDisabled=True)["response"]["uri"]
+
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            fetch(uri)
+
+        assert caught.value.code == 503
+        assert "no model at /model" in caught.value.read().decode()
+
+    def test_a_minimum_of_instances_runs_all_the_same(
+        self, rest: Any, run: Run, tmp_path: Any
+    ) -> None:
+        starts = tmp_path / "starts"
+        image = rest.image("kept", f"open({str(starts)!r}, 'a').write('x')\n" + ECHO)
+
+        run.deploy("kept", image, healthCheckDisabled=True, scaling={"minInstanceCount": 1})
+
+        assert starts.read_text() == "x"
 
 
 def test_an_unknown_image_fails_the_deployment_as_google_says(run: Run) -> None:
