@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STAGING_LIFE: Final = timedelta(days=1)
 """How long the table of an attempt that was killed stays."""
-_CONFLICT_PATIENCE_SECONDS: Final = 60.0
+_CONFLICT_PATIENCE_SECONDS: Final = 600.0
 
 
 class NoTable(LookupError):
