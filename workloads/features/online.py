@@ -152,9 +152,15 @@ class OnlineFeatures:
             # The API says the same of a store, a view and an entity that are not there.
             self._check_synced()
             return None
-        except exceptions.FailedPrecondition as error:
+        except exceptions.BadRequest as error:
+            # Over gRPC FAILED_PRECONDITION is a kind of it; over REST there are no kinds.
             self._check_synced()
             raise OnlineUnavailable(f"{self.view}: {error.message}") from error
+        except exceptions.PermissionDenied as error:
+            raise OnlineUnavailable(
+                f"{self.view}: {error.message}; who asks needs "
+                "roles/aiplatform.featurestoreDataViewer on it"
+            ) from error
         return self._row(entity, answer)
 
     def _row(self, entity: str, answer: FetchFeatureValuesResponse) -> FeatureRow | None:
@@ -210,7 +216,7 @@ class OnlineFeatures:
 
         try:
             yield
-        except (exceptions.NotFound, exceptions.FailedPrecondition, exceptions.PermissionDenied):
+        except (exceptions.NotFound, exceptions.BadRequest, exceptions.PermissionDenied):
             raise
         except (exceptions.DeadlineExceeded, exceptions.RetryError, requests.Timeout) as error:
             raise self._late() from error

@@ -67,7 +67,8 @@ def sync(
         on_progress(f"syncing the features of {product.name}")
     except exceptions.NotFound as error:
         raise NoOnlineStore(product) from error
-    except (exceptions.FailedPrecondition, exceptions.Conflict) as error:
+    except (exceptions.BadRequest, exceptions.Conflict) as error:
+        # Over gRPC that a sync runs is FAILED_PRECONDITION, a kind of bad request.
         running = [one for one in syncs(product) if one.ended is None]
         if not running:
             raise SyncFailed(f"{view}: {error.message}") from error

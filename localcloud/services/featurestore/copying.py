@@ -41,7 +41,7 @@ def query(job: Job) -> str:
             f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} {latest}) = 1"
         )
     features = ", ".join(
-        f"ARRAY_AGG(`{column}` IGNORE NULLS {latest} LIMIT 1)[SAFE_OFFSET(0)] AS `{name}`"
+        f"MAX_BY(`{column}`, IF(`{column}` IS NULL, NULL, `{job.timestamp}`)) AS `{name}`"
         for name, column in job.features.items()
     )
     return (

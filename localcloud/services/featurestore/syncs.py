@@ -89,7 +89,10 @@ class Syncs:
 
     async def list(self, request: Request) -> dict[str, Any]:
         """Of one view, the newest first."""
-        found = [one.value for one in self._documents.list(_below(request.path["parent"]))]
+        view = request.path["parent"]
+        if self._documents.get(key(_VIEW, view)) is None:
+            raise NotFound(f"The FeatureView '{view}' does not exist.")
+        found = [one.value for one in self._documents.list(_below(view))]
         found.sort(key=lambda one: one["createTime"], reverse=True)
         return page(found, request.query, _FIELDS, key="featureViewSyncs")
 

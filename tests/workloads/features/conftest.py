@@ -56,7 +56,7 @@ def serve(clients: None, _database: Home) -> Serve:
     """`serve(product)` gives it a feature view over `latest_features`, as a stack would."""
 
     def make(product: Product) -> Product:
-        from google.api_core.exceptions import AlreadyExists
+        from google.api_core.exceptions import Conflict
         from google.cloud import bigquery
 
         client, dataset = gcp.bigquery_client(), f"{product.id}_curated"
@@ -90,7 +90,7 @@ def serve(clients: None, _database: Home) -> Serve:
         ):
             try:
                 create(request={"parent": parent, **given}).result()
-            except AlreadyExists:
+            except Conflict:
                 continue
         return product
 
@@ -115,5 +115,3 @@ def served(january: Product, serve: Serve, _served: _Served) -> Product:
     if not _served.done:
         _served.done.append(syncing.sync(serve(january)).name)
     return january
-
-
