@@ -1,4 +1,4 @@
-"""Commands for models: train, judge, release, roll back, predict."""
+"""Commands for models: train and predict; releases are in `release_commands`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ import msgspec
 import typer
 
 from esteira.data_commands import OnStack, ProductName
-from esteira.printing import AsJson, console, fail, print_json, result
-
-release_app = typer.Typer(help="Which model serves.", no_args_is_help=True)
-
-Version = Annotated[str, typer.Option(help="Number or alias of a version.")]
+from esteira.printing import AsJson, console, fail, result
 
 
 def train(
@@ -32,7 +28,7 @@ def train(
     from workloads.training.submit import new_run, submit
 
     declared = load(product)
-    own = _outputs(stack, product)
+    own = outputs_of(stack, product)
     run = new_run(
         declared,
         start=start.replace(tzinfo=UTC),
@@ -52,114 +48,6 @@ def train(
         f"({metric.low:.4f} to {metric.high:.4f}); `esteira release judge {product}` comes next"
     )
     result(msgspec.to_builtins(registered), as_json, text)
-
-
-@release_app.command("judge")
-def judge(
-    product: ProductName,
-    version: Version = "challenger",
-    stack: OnStack = "local",
-    as_json: AsJson = False,
-) -> None:
-    """Ask the gate whether a version may replace the champion. Exits 1 if it may not."""
-    from esteira.session import connect
-    from workloads.gate.decision import decide
-    from workloads.product import load
-
-    declared = load(product)
-    with console.status("judging") as status:
-        connect(stack, status.update)
-        decision = decide(declared, version)
-    verdict = "approved" if decision.approved else "rejected"
-    lines = [f"version {decision.challenger.version} is {verdict}", *decision.reasons]
-    document = {
-        **msgspec.to_builtins(decision),
-        "decision": verdict,
-        "reasons": decision.reasons,
-    }
-    result(document, as_json, "\n".join([*lines, f"record: {decision.record}"]))
-    if not decision.approved:
-        raise typer.Exit(1)
-
-
-@release_app.command("promote")
-def promote(
-    product: ProductName,
-    version: Version = "challenger",
-    whatever_the_gate_says: Annotated[
-        bool,
-        typer.Option("--whatever-the-gate-says", help="For a person who answers for it."),
-    ] = False,
-    stack: OnStack = "local",
-    as_json: AsJson = False,
-) -> None:
-    """Make an approved version the champion: deploy, route all traffic, smoke test."""
-    from workloads.product import load
-    from workloads.release import controller
-
-    declared = load(product)
-    own = _outputs(stack, product)
-    with console.status("releasing") as status:
-        released = controller.release(
-            declared,
-            version,
-            approved=whatever_the_gate_says,
-            service_account=own["endpoint"]["service_account"],
-            on_progress=status.update,
-        )
-    text = f"version {released.version} of {product} has all traffic"
-    result(msgspec.to_builtins(released), as_json, text)
-
-
-@release_app.command("rollback")
-def rollback(product: ProductName, stack: OnStack = "local", as_json: AsJson = False) -> None:
-    """Return to the version that was champion before."""
-    from workloads.product import load
-    from workloads.release import controller
-
-    declared = load(product)
-    own = _outputs(stack, product)
-    with console.status("rolling back") as status:
-        released = controller.rollback(
-            declared,
-            service_account=own["endpoint"]["service_account"],
-            on_progress=status.update,
-        )
-    text = f"version {released.version} of {product} has all traffic again"
-    result(msgspec.to_builtins(released), as_json, text)
-
-
-@release_app.command("status")
-def release_status(product: ProductName, stack: OnStack = "local", as_json: AsJson = False) -> None:
-    """Say which versions are deployed, with which share of the traffic."""
-    from esteira.session import connect
-    from workloads.product import load
-    from workloads.registry import Registry
-    from workloads.release.endpoint import Endpoint
-
-    declared = load(product)
-    with console.status("asking") as status:
-        connect(stack, status.update)
-        registry, endpoint = Registry(declared), Endpoint(declared)
-        deployed = endpoint.deployed()
-        aliases = {number: list(registry.get(number).aliases) for number in registry.numbers()}
-    document = {
-        "product": product,
-        "endpoint": endpoint.resource.resource_name,
-        "deployed": [
-            {"version": one.version, "traffic": one.traffic, "deployed_model": one.id}
-            for one in deployed
-        ],
-        "versions": aliases,
-    }
-    if as_json:
-        print_json(document)
-        return
-    for one in deployed:
-        names = ", ".join(aliases.get(one.version, []))
-        console.print(f"version {one.version} ({names}): {one.traffic} % of the traffic")
-    if not deployed:
-        console.print(f"no model of {product} is deployed")
 
 
 def predict(
@@ -209,14 +97,16 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _outputs(stack: str, product: str) -> dict[str, Any]:
+def outputs_of(stack: str, product: str) -> dict[str, Any]:
     """The stack's outputs of one product; this process is pointed at the stack's cloud."""
     from esteira import operations
-    from esteira.session import connect
+    from esteira.session import connect, track
 
     with console.status(f"connecting to {stack}") as status:
         connect(stack, status.update)
-    found = operations.outputs(stack, console).get("esteira", {}).get("products", {})
+    outputs = operations.outputs(stack, console)
+    track(outputs)
+    found = outputs.get("esteira", {}).get("products", {})
     if product not in found:
         fail(f"{stack} has no product {product!r}; run `esteira up {stack}` first")
     return found[product]
@@ -224,6 +114,9 @@ def _outputs(stack: str, product: str) -> dict[str, Any]:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    # It uses this module, so it comes after.
+    from esteira.release_commands import release_app
+
     app.command()(train)
     app.command()(predict)
     app.add_typer(release_app, name="release")

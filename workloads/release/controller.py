@@ -1,215 +1,465 @@
-"""Releases and roll-backs. All state is Vertex AI's own: deployments, traffic, aliases.
+"""The release controller: one state machine over every target.
 
-A release walks towards one end: the version is deployed, has all traffic, answers real rows as it
-did when it was evaluated, is `champion`; the one before is `previous` and stays deployed without
-traffic; nothing else is deployed. Each step looks before it acts, so a release that was killed
-anywhere is finished by running it again.
+registered → shadow → canary → full → retired, aborted and rolled back from any of them. Each step
+is written down, then done, then written down as done; what it does it may do again. So a controller
+that was killed anywhere is mended by running it again, and whoever runs it next goes on from there.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Callable
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, Protocol
 
 import msgspec
 
-from workloads.gate import decision as decisions
-from workloads.manifest import EXAMPLES, Example
 from workloads.product import Product
 from workloads.registry import CHALLENGER, CHAMPION, DEFAULT, PREVIOUS, Registry, Version
-from workloads.release.endpoint import Deployed, Endpoint
+from workloads.release import targets
+from workloads.release.approval import require_approval
+from workloads.release.evidence import Evidence, LoggedEvidence
+from workloads.release.judgement import Action, Ruling, Verdict, enough, judge, rule
+from workloads.release.shadow import Rehearsal, Shadow
+from workloads.release.smoke import SmokeTestFailed, smoke_test
+from workloads.release.states import State, Strategy, Transition
+from workloads.release.store import Busy, Record, Store, holder
+from workloads.release.targets import DeployFailed, Served, Target
 
-SMOKE_TOLERANCE: Final = 1e-5
-"""The endpoint runs the same graph: its answers may differ by no more than export allows, in parts
-of the answer or of one."""
+log = logging.getLogger(__name__)
+
+TRANSITION: Final = "release: product=%s version=%s state=%s share=%s reason=%s"
+_KEPT: Final = 50
+"""Verdicts of one step that are kept in its record."""
 
 Progress = Callable[[str], None]
-
-
-class NotApproved(Exception):
-    """The gate has rejected the version, or has not seen it."""
-
-
-class SmokeTestFailed(Exception):
-    """The deployed version does not answer as when it was evaluated.
-
-    It has been taken off the endpoint, and whichever served before has the traffic again.
-    """
+Approval = Callable[[Product, Version, Version | None], None]
 
 
 class NothingToRollBackTo(Exception):
     """No version is kept as `previous`."""
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """What serves now."""
+class NothingUnderWay(Exception):
+    """There is no release that could be stopped."""
+
+
+class Versions(Protocol):
+    """What the controller needs of the Model Registry."""
+
+    def find(self, version: str) -> Version | None: ...
+    def get(self, version: str) -> Version: ...
+    def move(self, alias: str, version: Version) -> None: ...
+    def drop(self, alias: str) -> None: ...
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What serves, and what is under way."""
 
     product: str
-    endpoint: str
-    """Resource name."""
-    version: str
-    deployed_model: str
+    target: str
+    """What is served from, as its platform names it."""
+    champion: str | None
     previous: str | None
     """The version that a roll-back returns to."""
-    smoke_rows: int
+    served: tuple[Served, ...]
+    release: Record | None
+    """The release under way; else the newest."""
+    waits_for: str
+    """What the release under way waits for; empty where there is none."""
 
 
-def release(
-    product: Product,
-    version: str = CHALLENGER,
-    *,
-    approved: bool = False,
-    service_account: str | None = None,
-    on_progress: Progress = lambda _: None,
-) -> Release:
-    """Make an approved version the champion. Run it again after any failure.
+class Controller:
+    """Releases of one product.
 
     Args:
-        version: an alias or a number.
-        approved: release whatever the gate has recorded; for a person who answers for it.
-        service_account: the identity of the model's container.
-        on_progress: told of each step.
-
-    Raises:
-        NoSuchVersion, NoEndpoint: there is none.
-        NotApproved: the gate did not approve it against the present champion.
-        SmokeTestFailed: it answered wrongly; whoever served before serves again.
+        product: The declaration.
+        store: The records; its connection is this controller's own.
+        target: What serves; the product's when not given.
+        registry: Versions and their aliases.
+        evidence: The prediction log when not given.
+        rehearsal: The shadow over logged rows when not given.
+        approval: Refuses what the gate has not approved.
+        service_account: The identity of the model's container.
+        clock: The present.
+        on_progress: Told of each step.
     """
-    registry = Registry(product)
-    challenger = registry.get(version)
-    champion = registry.find(CHAMPION)
-    resumed = champion is not None and champion.number == challenger.number
-    if not (resumed or approved):
-        _require_approval(product, challenger, champion)
-    before = registry.find(PREVIOUS) if resumed else champion
-    return _serve(product, registry, challenger, before, service_account, on_progress)
 
+    def __init__(
+        self,
+        product: Product,
+        store: Store,
+        *,
+        target: Target | None = None,
+        registry: Versions | None = None,
+        evidence: Evidence | None = None,
+        rehearsal: Rehearsal | None = None,
+        approval: Approval = require_approval,
+        service_account: str | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_progress: Progress = lambda _: None,
+    ) -> None:
+        self._product = product
+        self._store = store
+        self._target = target or targets.of(product, service_account)
+        self._registry = registry or Registry(product)
+        self._evidence = evidence or LoggedEvidence(product)
+        self._rehearsal = rehearsal or Shadow(product)
+        self._approval = approval
+        self._clock = clock
+        self._say = on_progress
 
-def rollback(
-    product: Product,
-    *,
-    service_account: str | None = None,
-    on_progress: Progress = lambda _: None,
-) -> Release:
-    """Return to the version that was champion before. Run it again after any failure.
+    def promote(
+        self,
+        version: str = CHALLENGER,
+        *,
+        approved: bool = False,
+        strategy: Strategy = Strategy.POLICY,
+        wait_seconds: float = 0,
+    ) -> Status:
+        """Begin to release a version, or go on; returns when it is done or waits for evidence.
 
-    Raises:
-        NothingToRollBackTo: there was none before.
-        SmokeTestFailed: the previous version does not answer rightly either.
-    """
-    registry = Registry(product)
-    previous = registry.find(PREVIOUS)
-    if previous is None:
-        raise NothingToRollBackTo(
-            f"no version of {product.name} is kept as `{PREVIOUS}`: one release has been made, or "
-            "it was rolled back already. Release a version by its number instead"
+        Args:
+            version: an alias or a number.
+            approved: release whatever the gate has recorded; for a person who answers for it.
+            strategy: through shadow and canary, or straight to full.
+            wait_seconds: how long to wait for another release of the product to end.
+
+        Raises:
+            NoSuchVersion: there is none.
+            NotApproved: the gate did not approve it against the present champion.
+            Busy: another version is being released, or another controller acts.
+            SmokeTestFailed, DeployFailed: aborted; whoever served before serves on.
+        """
+        name = self._product.name
+        if wait_seconds:
+            there = self._store.find(name)
+            if there is not None and there.version != self._registry.get(version).number:
+                self._say(f"waiting: {holder(name, there)}")
+                self._store.await_end(name, wait_seconds)
+        with self._store.alone(name, wait=wait_seconds > 0):
+            challenger = self._registry.get(version)
+            record = self._store.find(name)
+            if record is not None:
+                if record.version != challenger.number:
+                    raise Busy(holder(name, record))
+                self._walk(record)
+                return self.status()
+            champion = self._registry.find(CHAMPION)
+            if champion is not None and champion.number == challenger.number:
+                self._adopted(champion)
+                return self.status()
+            if not approved:
+                self._approval(self._product, challenger, champion)
+            record = self._store.begin(
+                name,
+                challenger.number,
+                None if champion is None else champion.number,
+                target=self._target.kind.value,
+                strategy=strategy,
+                reason="told to, whatever the gate says" if approved else "approved by the gate",
+                now=self._clock(),
+            )
+            self._walk(record)
+        return self.status()
+
+    def advance(self, *, whatever_the_evidence_says: bool = False) -> Status:
+        """Go on with the release under way, as far as evidence allows; none is fine too.
+
+        Args:
+            whatever_the_evidence_says: take one step now; for a person who answers for it.
+
+        Raises:
+            Busy: another controller acts on the product.
+            SmokeTestFailed, DeployFailed: aborted; whoever served before serves on.
+        """
+        with self._store.alone(self._product.name):
+            record = self._store.find(self._product.name)
+            if record is not None:
+                self._walk(record, forced=whatever_the_evidence_says)
+        return self.status()
+
+    def abort(self, reason: str) -> Status:
+        """Stop the release under way; the champion gets all traffic.
+
+        Raises:
+            NothingUnderWay: there is none.
+        """
+        with self._store.alone(self._product.name, wait=True):
+            record = self._store.find(self._product.name)
+            if record is None or not record.under_way or record.state is State.FULL:
+                raise NothingUnderWay(
+                    f"no release of {self._product.name} is under way; a champion is taken back "
+                    f"with `esteira release rollback {self._product.name}`"
+                )
+            self._stop(record, State.ABORTED, reason)
+        return self.status()
+
+    def rollback(self, reason: str = "told to") -> Status:
+        """Take back what came last: the release under way, else the champion.
+
+        Raises:
+            NothingToRollBackTo: nothing is under way, and there was no champion before.
+            SmokeTestFailed: the previous version does not answer rightly; the champion stays.
+        """
+        name = self._product.name
+        with self._store.alone(name, wait=True):
+            record = self._store.find(name)
+            if record is not None:
+                if record.state is State.FULL:
+                    self._walk(record)  # a roll-back that was killed
+                else:
+                    self._stop(record, State.ROLLED_BACK, reason)
+                return self.status()
+            champion = self._registry.find(CHAMPION)
+            if champion is None or self._registry.find(PREVIOUS) is None:
+                raise NothingToRollBackTo(
+                    f"no version of {name} is kept as `{PREVIOUS}`: one release has been made, or "
+                    "it was rolled back already. Release a version by its number instead"
+                )
+            self._stop(self._adopted(champion), State.ROLLED_BACK, reason)
+        return self.status()
+
+    def status(self) -> Status:
+        """What serves and what is under way; changes nothing."""
+        name = self._product.name
+        champion, previous = (self._registry.find(one) for one in (CHAMPION, PREVIOUS))
+        under_way = self._store.find(name)
+        return Status(
+            product=name,
+            target=self._target.name,
+            champion=None if champion is None else champion.number,
+            previous=None if previous is None else previous.number,
+            served=tuple(self._target.served()),
+            release=under_way or self._store.latest(name),
+            waits_for="" if under_way is None else self._waits_for(under_way),
         )
-    return _serve(product, registry, previous, None, service_account, on_progress)
 
+    def _walk(self, record: Record, *, forced: bool = False) -> Record:
+        """Take steps until nothing is left to do now."""
+        while record.under_way:
+            if record.intent is None:
+                record, ruling = self._rule(record)
+                if ruling.action is Action.WAIT and forced:
+                    ruling = Ruling(action=Action.ADVANCE, reason=f"told to by {self._store.actor}")
+                    forced = False
+                if ruling.action is Action.WAIT:
+                    self._say(ruling.reason)
+                    return record
+                following = (
+                    Transition(to=State.ABORTED, reason=ruling.reason)
+                    if ruling.action is Action.ABORT
+                    else self._following(record, ruling.reason)
+                )
+                record = self._intend(record, following)
+            record = self._carry_out(record)
+        return record
 
-def _require_approval(product: Product, challenger: Version, champion: Version | None) -> None:
-    decision = decisions.read(product, challenger, champion)
-    against = "no champion" if champion is None else f"champion {champion.number}"
-    if decision is None:
-        raise NotApproved(
-            f"the gate has not judged version {challenger.number} of {product.name} against "
-            f"{against}; ask it first"
+    def _stop(self, record: Record, to: State, reason: str) -> Record:
+        return self._carry_out(self._intend(record, Transition(to=to, reason=reason)))
+
+    def _intend(self, record: Record, transition: Transition) -> Record:
+        return self._store.intend(record, transition, self._clock(), record.verdicts)
+
+    def _rule(self, record: Record) -> tuple[Record, Ruling]:
+        """What is to be done now, by the evidence there is."""
+        champion = self._registry.find(CHAMPION)
+        number = None if champion is None else champion.number
+        if number not in (record.champion, record.version):
+            reason = (
+                f"the champion is version {number} now, and was {record.champion} when this "
+                "release began: the gate has not compared with it"
+            )
+            return record, Ruling(action=Action.ABORT, reason=reason)
+        if record.state is State.REGISTERED or champion is None:
+            return record, Ruling(action=Action.ADVANCE, reason=record.reason)
+        if record.state is State.SHADOW:
+            return self._look_at_shadow(record, champion)
+        return self._look_at_canary(record)
+
+    def _look_at_shadow(self, record: Record, champion: Version) -> tuple[Record, Ruling]:
+        challenger = self._registry.get(record.version)
+        self._say(f"asking version {record.version} what version {champion.number} was asked")
+        now = self._clock()
+        window = self._rehearsal.window(self._target, challenger, champion, now)
+        verdict = judge(self._product.release, window)
+        record = self._store.look(record, [verdict], now)
+        if not verdict.clean:
+            reason = f"in the shadow ({window.source}): {'; '.join(verdict.breaches)}"
+            return record, Ruling(action=Action.ABORT, reason=reason)
+        rows = window.challenger.requests
+        drifted = "" if window.drift is None else f", divergence {window.drift:.3f}"
+        reason = f"clean on {rows} rows of the {window.source}{drifted}"
+        return record, Ruling(action=Action.ADVANCE, reason=reason)
+
+    def _look_at_canary(self, record: Record) -> tuple[Record, Ruling]:
+        policy, now = self._product.release, self._clock()
+        window = self._evidence.window(record.version, record.champion, record.looked_at, now)
+        verdicts: list[Verdict] = list(record.verdicts)
+        if enough(policy, window):
+            verdicts = [*verdicts, judge(policy, window)][-_KEPT:]
+            record = self._store.look(record, verdicts, now)
+        return record, rule(policy, verdicts, record.entered_at, now)
+
+    def _following(self, record: Record, reason: str) -> Transition:
+        """The next state of a release that goes on."""
+        policy = self._product.release
+        if record.champion is not None and record.strategy is Strategy.POLICY:
+            if record.state is State.REGISTERED and policy.shadow_rows:
+                return Transition(to=State.SHADOW, reason=reason)
+            step = record.step + 1 if record.state is State.CANARY else 0
+            if step < len(policy.canary_steps):
+                share = policy.canary_steps[step]
+                return Transition(to=State.CANARY, step=step, share=share, reason=reason)
+        return Transition(to=State.FULL, share=100, reason=reason)
+
+    def _carry_out(self, record: Record) -> Record:
+        """Do what was intended, and write down that it is done."""
+        intent = record.intent
+        if intent is None:
+            return record
+        self._say(f"version {record.version}: {intent.to.value}, {intent.share} % of the traffic")
+        failure: Exception | None = None
+        try:
+            self._act(record, intent)
+        except (SmokeTestFailed, DeployFailed) as error:
+            if record.state is State.FULL:
+                self._stay(record)
+                self._store.forget(record, str(error), self._clock())
+                raise
+            if intent.to in (State.ABORTED, State.ROLLED_BACK):
+                raise
+            failure = error
+            record = self._intend(record, Transition(to=State.ABORTED, reason=str(error)))
+            self._back(record)
+        record = self._store.finish(record, self._clock())
+        log.info(
+            TRANSITION,
+            record.product,
+            record.version,
+            record.state.value,
+            record.share,
+            record.reason,
         )
-    if not decision.approved:
-        failed = "; ".join(one for one in decision.reasons if one.startswith("fails"))
-        raise NotApproved(
-            f"the gate rejected version {challenger.number} of {product.name} against {against}: "
-            f"{failed} ({decision.record})"
+        if failure is not None:
+            raise failure
+        return record
+
+    def _act(self, record: Record, intent: Transition) -> None:
+        if intent.to is State.SHADOW:
+            self._deploy(record)
+            self._smoke(record, on=self._target.beside)
+        elif intent.to is State.CANARY:
+            fresh = record.state is not State.CANARY
+            self._deploy(record)
+            self._smoke(record, on=fresh and self._target.beside)
+            rest = {} if record.champion is None else {record.champion: 100 - intent.share}
+            self._target.split({**rest, record.version: intent.share})
+            self._smoke(record, on=fresh and not self._target.beside)
+        elif intent.to is State.FULL:
+            self._deploy(record)
+            self._smoke(record, on=self._target.beside)
+            self._target.split({record.version: 100})
+            self._smoke(record, on=not self._target.beside)
+            self._crown(record.version, record.champion)
+        elif record.state is State.FULL:
+            self._return(record)
+        else:
+            self._back(record)
+
+    def _deploy(self, record: Record) -> None:
+        version = self._registry.get(record.version)
+        self._target.deploy(version, self._product.release.deploy_time)
+
+    def _smoke(self, record: Record, *, on: bool) -> None:
+        if on:
+            self._say(f"asking version {record.version} for rows of the hold-out")
+            smoke_test(self._product, self._target, self._registry.get(record.version))
+
+    def _crown(self, version: str, before: str | None) -> None:
+        """Give the aliases to the new champion, and take away what is neither it nor before."""
+        registry = self._registry
+        new = registry.get(version)
+        old = None if before is None else registry.find(before)
+        if old is not None:
+            registry.move(PREVIOUS, old)
+        registry.move(CHAMPION, new)
+        registry.move(DEFAULT, new)
+        self._target.tidy({version} if old is None else {version, old.number})
+        # Last, since what was killed before finds its way by them.
+        for alias in (CHALLENGER, PREVIOUS):
+            holder_of = registry.find(alias)
+            if holder_of is not None and holder_of.number == version:
+                registry.drop(alias)
+
+    def _back(self, record: Record) -> None:
+        """All traffic to whoever served before the release began; the challenger goes."""
+        registry, target = self._registry, self._target
+        champion = registry.find(CHAMPION)
+        if champion is not None and champion.number == record.version:
+            # It was stopped between getting the alias and the end.
+            champion = None if record.champion is None else registry.find(record.champion)
+            if champion is None:
+                registry.drop(CHAMPION)
+            else:
+                registry.move(CHAMPION, champion)
+                registry.move(DEFAULT, champion)
+        keep = {one.number for one in (champion, registry.find(PREVIOUS)) if one is not None}
+        if champion is not None:
+            target.deploy(champion, self._product.release.deploy_time)
+            target.split({champion.number: 100})
+        target.tidy(keep - {record.version})
+        previous = registry.find(PREVIOUS)
+        if champion is not None and previous is not None and previous.number == champion.number:
+            registry.drop(PREVIOUS)
+
+    def _return(self, record: Record) -> None:
+        """Make the version before the champion again."""
+        registry = self._registry
+        champion = registry.find(CHAMPION)
+        before = registry.find(PREVIOUS)
+        if before is None and champion is not None and champion.number != record.version:
+            before = champion  # it was killed after its last step
+        if before is None:
+            raise DeployFailed(f"no version of {self._product.name} is kept as `{PREVIOUS}`")
+        self._target.deploy(before, self._product.release.deploy_time)
+        if self._target.beside:
+            smoke_test(self._product, self._target, before)
+        self._target.split({before.number: 100})
+        if not self._target.beside:
+            smoke_test(self._product, self._target, before)
+        self._crown(before.number, None)
+
+    def _stay(self, record: Record) -> None:
+        """A roll-back has failed: the champion has all traffic again."""
+        version = self._registry.get(record.version)
+        self._target.deploy(version, self._product.release.deploy_time)
+        self._target.split({record.version: 100})
+
+    def _adopted(self, champion: Version) -> Record:
+        """The record of the champion, made now if it became champion without one."""
+        name = self._product.name
+        there = self._store.last(name, champion.number, State.FULL)
+        if there is not None:
+            return there
+        before = self._registry.find(PREVIOUS)
+        return self._store.begin(
+            name,
+            champion.number,
+            None if before is None else before.number,
+            target=self._target.kind.value,
+            strategy=Strategy.DIRECT,
+            reason="was champion before there were records",
+            now=self._clock(),
+            state=State.FULL,
         )
 
-
-def _serve(
-    product: Product,
-    registry: Registry,
-    target: Version,
-    before: Version | None,
-    service_account: str | None,
-    on_progress: Progress,
-) -> Release:
-    endpoint = Endpoint(product)
-    served = [one for one in endpoint.deployed() if one.traffic == 100]
-    on_progress(f"deploying version {target.number}")
-    deployed = endpoint.deploy(target, service_account)
-    on_progress(f"routing all traffic to version {target.number}")
-    endpoint.route(deployed)
-    on_progress("asking it for rows of the hold-out")
-    try:
-        rows = smoke_test(endpoint, target, deployed)
-    except SmokeTestFailed:
-        for one in served:
-            if one.id != deployed.id:
-                on_progress(f"returning all traffic to version {one.version}")
-                endpoint.route(one)
-        # Another try should meet another container, not this one.
-        endpoint.undeploy(deployed)
-        raise
-    if before is not None and before.number != target.number:
-        registry.move(PREVIOUS, before)
-    registry.move(CHAMPION, target)
-    registry.move(DEFAULT, target)
-    kept = before.number if before is not None and before.number != target.number else None
-    for one in endpoint.deployed():
-        if one.id != deployed.id and (one.version != kept or _doubled(endpoint, one)):
-            on_progress(f"undeploying version {one.version}")
-            endpoint.undeploy(one)
-    # Last, since a roll-back that was killed finds its way by `previous`.
-    for alias in (CHALLENGER, PREVIOUS):
-        holder = registry.find(alias)
-        if holder is not None and holder.number == target.number:
-            registry.drop(alias)
-    return Release(
-        product=product.name,
-        endpoint=endpoint.resource.resource_name,
-        version=target.number,
-        deployed_model=deployed.id,
-        previous=kept,
-        smoke_rows=rows,
-    )
-
-
-def _doubled(endpoint: Endpoint, one: Deployed) -> bool:
-    """Whether a newer deployment of the same version exists, as after a kill during a deploy."""
-    newest = endpoint.of(one.version)
-    return newest is not None and newest.id != one.id
-
-
-def smoke_test(endpoint: Endpoint, version: Version, deployed: Deployed) -> int:
-    """Ask the endpoint for rows of the hold-out whose probabilities are known.
-
-    Returns:
-        How many rows were asked for.
-
-    Raises:
-        SmokeTestFailed: another deployment answered, or the answer is another.
-    """
-    examples = version.folder.read_json(EXAMPLES, list[Example])
-    try:
-        answered, predictions = endpoint.predict([one.instance for one in examples])
-    except Exception as error:
-        raise SmokeTestFailed(
-            f"version {version.number} of {endpoint.product.name} did not answer: {error}"
-        ) from error
-    if answered != deployed.id:
-        raise SmokeTestFailed(
-            f"deployment {answered} answered instead of {deployed.id}, which has all traffic"
-        )
-    answered_by = version.manifest().answered
-    found = [one.get(name, math.nan) for one in predictions for name in answered_by]
-    expected: list[float] = [
-        getattr(one, name) for one in examples for name in answered_by.values()
-    ]
-    if len(found) != len(expected) or not all(
-        math.isclose(one, other, rel_tol=SMOKE_TOLERANCE, abs_tol=SMOKE_TOLERANCE)
-        for one, other in zip(found, expected, strict=True)
-    ):
-        raise SmokeTestFailed(
-            f"version {version.number} of {endpoint.product.name} answers {found}; when it was "
-            f"evaluated it gave {expected}"
-        )
-    return len(examples)
+    def _waits_for(self, record: Record) -> str:
+        if record.intent is not None:
+            return (
+                f"{record.intent.to.value} was begun and not finished: the next `advance` goes on"
+            )
+        if record.state is not State.CANARY:
+            return "the next `advance`"
+        ruling = rule(self._product.release, record.verdicts, record.entered_at, self._clock())
+        return ruling.reason if ruling.action is Action.WAIT else "the next `advance`"

@@ -54,6 +54,8 @@ class ReleasePolicy:
         InvalidProduct: at construction, when a value is out of range or two do not go together.
     """
 
+    schedule: str = "*/10 * * * *"
+    """When a release under way is looked at: cron, UTC."""
     shadow_rows: int = 1000
     """Rows that the challenger is asked about before any caller meets it; 0: no shadow."""
     shadow_days: int = 7

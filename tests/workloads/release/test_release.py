@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.workloads.release.conftest import Killed
 from workloads.gate.decision import decide
 from workloads.manifest import EXAMPLES, Example
 from workloads.product import Product
 from workloads.registry import CHALLENGER, CHAMPION, DEFAULT, PREVIOUS, Registry
-from workloads.release import controller
-from workloads.release.controller import (
-    NotApproved,
-    NothingToRollBackTo,
-    SmokeTestFailed,
-    release,
-    rollback,
-)
+from workloads.release.approval import NotApproved
+from workloads.release.controller import Controller, NothingToRollBackTo, Status
 from workloads.release.endpoint import Endpoint, NoEndpoint
+from workloads.release.smoke import SmokeTestFailed
+from workloads.release.states import State, Strategy
+from workloads.release.store import Store
+from workloads.release.targets import DeployFailed, DeployTimedOut, InvalidSplit, Unreachable
+from workloads.release.targets.vertex import VertexTarget
 
 
 @pytest.fixture
@@ -38,18 +39,33 @@ def unreleased(lenient: Product, trained: object) -> Iterator[Product]:
         registry, endpoint = Registry(lenient), Endpoint(lenient)
         for alias in (CHAMPION, PREVIOUS):
             registry.drop(alias)
-        for one in sorted(endpoint.deployed(), key=lambda one: one.traffic):
-            endpoint.undeploy(one)
+        if endpoint.deployed():
+            endpoint.resource.undeploy_all()
 
     clear()
     yield lenient
     clear()
 
 
+def release(
+    product: Product,
+    store: Store,
+    version: str = CHALLENGER,
+    *,
+    approved: bool = True,
+    strategy: Strategy = Strategy.DIRECT,
+) -> Status:
+    return Controller(product, store).promote(version, approved=approved, strategy=strategy)
+
+
+def rollback(product: Product, store: Store) -> Status:
+    return Controller(product, store).rollback()
+
+
 @pytest.fixture
-def released(unreleased: Product) -> Product:
+def released(unreleased: Product, store: Store) -> Product:
     """The first version serves."""
-    release(unreleased, "1", approved=True)
+    release(unreleased, store, "1")
     return unreleased
 
 
@@ -64,12 +80,12 @@ def state(product: Product) -> dict[str, Any]:
 
 
 class TestTheFirstRelease:
-    def test_serves_what_the_gate_approved(self, unreleased: Product) -> None:
+    def test_serves_what_the_gate_approved(self, unreleased: Product, store: Store) -> None:
         assert decide(unreleased, "1").approved
 
-        done = release(unreleased, "1")
+        done = release(unreleased, store, "1", approved=False, strategy=Strategy.POLICY)
 
-        assert (done.version, done.previous, done.smoke_rows) == ("1", None, 5)
+        assert (done.champion, done.previous, done.waits_for) == ("1", None, "")
         assert state(unreleased) == {
             CHAMPION: "1",
             PREVIOUS: None,
@@ -87,26 +103,37 @@ class TestTheFirstRelease:
         )
         assert {one["model"] for one in predictions} == {Registry(released).get("1").manifest().run}
 
-    def test_again_changes_nothing(self, released: Product) -> None:
+    def test_again_changes_nothing(self, released: Product, store: Store) -> None:
         before = [one.id for one in Endpoint(released).deployed()]
 
-        release(released, "1", approved=True)
+        release(released, store, "1")
 
         assert [one.id for one in Endpoint(released).deployed()] == before
 
-    def test_cannot_be_rolled_back(self, released: Product) -> None:
+    def test_cannot_be_rolled_back(self, released: Product, store: Store) -> None:
         with pytest.raises(NothingToRollBackTo, match="Release a version by its number"):
-            rollback(released)
+            rollback(released, store)
 
 
 class TestTheNextRelease:
-    def test_keeps_the_one_before_without_traffic(
-        self, released: Product, challenge: Callable[..., Any]
+    def test_walks_through_shadow_and_canary_to_full_and_back(
+        self, released: Product, store: Store, challenge: Callable[..., Any]
     ) -> None:
         new = challenge("next").version
 
-        release(released, approved=True)
+        shown = release(released, store, strategy=Strategy.POLICY)
 
+        assert shown.release is not None
+        assert (shown.release.state, shown.release.share) == (State.CANARY, 5)
+        assert state(released)["traffic"] == {"1": 95, new: 5}
+        # The same model on the same rows: no divergence at all.
+        passed = store.history(released.name)
+        assert any("rows of the hold-out, divergence 0.000" in one.reason for one in passed), [
+            one.reason for one in passed
+        ]
+
+        for _ in range(2):
+            Controller(released, store).advance(whatever_the_evidence_says=True)
         assert state(released) == {
             CHAMPION: new,
             PREVIOUS: "1",
@@ -115,25 +142,7 @@ class TestTheNextRelease:
         }
         assert Registry(released).find(CHALLENGER) is None
 
-    def test_and_the_one_after_leave_only_two(
-        self, released: Product, challenge: Callable[..., Any]
-    ) -> None:
-        second, third = challenge("second").version, challenge("third").version
-
-        release(released, second, approved=True)
-        release(released, third, approved=True)
-
-        assert state(released)["traffic"] == {second: 0, third: 100}
-        assert state(released)[PREVIOUS] == second
-
-    def test_is_taken_back_by_one_call(
-        self, released: Product, challenge: Callable[..., Any]
-    ) -> None:
-        release(released, challenge("regretted").version, approved=True)
-
-        done = rollback(released)
-
-        assert done.version == "1"
+        rollback(released, store)
         assert state(released) == {
             CHAMPION: "1",
             PREVIOUS: None,
@@ -141,18 +150,46 @@ class TestTheNextRelease:
             "traffic": {"1": 100},
         }
 
-    def test_needs_the_gate(self, released: Product, challenge: Callable[..., Any]) -> None:
+    @pytest.mark.long
+    def test_that_learned_from_wrong_labels_is_stopped_in_the_shadow(
+        self, released: Product, store: Store, challenge: Callable[..., Any]
+    ) -> None:
+        worse = challenge("worse-shadow", noise=0.3).version
+
+        done = release(released, store, worse, strategy=Strategy.POLICY)
+
+        assert done.release is not None
+        assert done.release.state is State.ABORTED
+        assert "predictions differ from the champion's" in done.release.reason
+        assert state(released)["traffic"] == {"1": 100}
+
+    @pytest.mark.long
+    def test_and_the_one_after_leave_only_two(
+        self, released: Product, store: Store, challenge: Callable[..., Any]
+    ) -> None:
+        second, third = challenge("second").version, challenge("third").version
+
+        release(released, store, second)
+        release(released, store, third)
+
+        assert state(released)["traffic"] == {second: 0, third: 100}
+        assert state(released)[PREVIOUS] == second
+
+    def test_needs_the_gate(
+        self, released: Product, store: Store, challenge: Callable[..., Any]
+    ) -> None:
         worse = challenge("worse-release", noise=0.3).version
 
         with pytest.raises(NotApproved, match="has not judged version"):
-            release(released, worse)
+            release(released, store, worse, approved=False)
         decide(released, worse)
-        with pytest.raises(NotApproved, match=r"rejected version .* fails: gains -0"):
-            release(released, worse)
+        with pytest.raises(NotApproved, match=r"rejected version .* fails: "):
+            release(released, store, worse, approved=False)
         assert state(released)["traffic"] == {"1": 100}
+        assert store.find(released.name) is None
 
     def test_that_answers_wrongly_gives_the_traffic_back(
-        self, released: Product, challenge: Callable[..., Any]
+        self, released: Product, store: Store, challenge: Callable[..., Any]
     ) -> None:
         wrong = challenge("wrong")
         folder = Registry(released).get(wrong.version).folder
@@ -163,40 +200,94 @@ class TestTheNextRelease:
         )
 
         with pytest.raises(SmokeTestFailed, match="when it was evaluated it gave"):
-            release(released, wrong.version, approved=True)
+            release(released, store, wrong.version)
 
         assert state(released)["traffic"] == {"1": 100}
         assert state(released)[CHAMPION] == "1"
 
+    @pytest.mark.long
+    def test_whose_server_never_starts_is_aborted(
+        self, released: Product, store: Store, challenge: Callable[..., Any]
+    ) -> None:
+        broken = challenge("broken")
+        Registry(released).get(broken.version).folder.write("model.onnx", b"no model", "text/plain")
 
-class Killed(BaseException):
-    """As SIGKILL would, it lets no handler run that catches exceptions."""
+        with pytest.raises(DeployFailed, match=f"version {broken.version}: "):
+            release(released, store, broken.version)
+
+        assert state(released)["traffic"] == {"1": 100}
+        latest = store.latest(released.name)
+        assert latest is not None
+        assert latest.state is State.ABORTED
 
 
-STEPS = ("route", "smoke", PREVIOUS, CHAMPION, DEFAULT, "undeploy")
+class TestTheEndpoint:
+    def test_a_deployment_that_takes_too_long_is_given_up(
+        self, released: Product, challenge: Callable[..., Any]
+    ) -> None:
+        new = Registry(released).get(challenge("slow").version)
+        target = VertexTarget(released)
+
+        with pytest.raises(DeployTimedOut, match=r"was not healthy on .* within 0\.01 s"):
+            target.deploy(new, timedelta(seconds=0.01))
+        target.tidy({"1"})
+
+        assert state(released)["traffic"] == {"1": 100}
+
+    def test_splits_that_are_none_and_versions_without_traffic_are_refused(
+        self, released: Product, challenge: Callable[..., Any]
+    ) -> None:
+        new = challenge("split").version
+        target = VertexTarget(released)
+        target.deploy(Registry(released).get(new), timedelta(minutes=1))
+
+        with pytest.raises(InvalidSplit, match="100 together"):
+            target.split({"1": 95})
+        with pytest.raises(Unreachable, match="has no traffic"):
+            target.ask(new, [])
+        assert state(released)["traffic"] == {"1": 100, new: 0}
+
+    @pytest.mark.long
+    def test_one_version_of_two_is_found_by_its_answers(
+        self, released: Product, challenge: Callable[..., Any]
+    ) -> None:
+        new = Registry(released).get(challenge("found", noise=0.3).version)
+        examples = new.folder.read_json(EXAMPLES, list[Example])
+        target = VertexTarget(released)
+        target.deploy(new, timedelta(minutes=1))
+        target.split({"1": 90, new.number: 10})
+
+        asked = target.ask(new.number, [one.instance for one in examples])
+
+        found = [(one or {}).get("model") for one in asked.predictions]
+        assert found == [new.manifest().run] * len(examples)
 
 
 @pytest.mark.parametrize(
     ("act", "step"),
     [
-        *(("release", step) for step in STEPS),
-        # A roll-back leaves `previous` where it is until its end.
-        *(("rollback", step) for step in STEPS if step != PREVIOUS),
+        ("release", CHAMPION),
+        *(
+            pytest.param(*one, marks=pytest.mark.long)
+            for one in (("release", "split"), ("rollback", "split"), ("rollback", DEFAULT))
+        ),
     ],
 )
-def test_a_kill_anywhere_is_mended_by_running_it_again(
+def test_a_kill_is_mended_by_running_it_again(
     released: Product,
+    store: Store,
     challenge: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     act: str,
     step: str,
 ) -> None:
+    """On the real Vertex AI; every act with fakes is in test_controller."""
     new = challenge("killed").version
     if act == "rollback":
-        release(released, new, approved=True)
+        release(released, store, new)
 
     def run() -> object:
-        return release(released, new, approved=True) if act == "release" else rollback(released)
+        return release(released, store, new) if act == "release" else rollback(released, store)
 
     def kill(*_: object, **__: object) -> None:
         raise Killed
@@ -209,15 +300,13 @@ def test_a_kill_anywhere_is_mended_by_running_it_again(
         move(self, alias, version)
 
     with monkeypatch.context() as patch:
-        if step in ("route", "undeploy"):
-            patch.setattr(Endpoint, step, kill)
-        elif step == "smoke":
-            patch.setattr(controller, "smoke_test", kill)
+        if step == "split":
+            patch.setattr(VertexTarget, step, kill)
         else:
             patch.setattr(Registry, "move", move_or_die)
         with contextlib.suppress(Killed):
             run()
-    run()
+    Controller(released, store).advance()
 
     expected = {
         "release": (new, "1", {"1": 0, new: 100}),
