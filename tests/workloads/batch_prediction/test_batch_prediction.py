@@ -6,19 +6,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from tests.workloads.batch_prediction.conftest import minutes_late
 from workloads import gcp
+from workloads.batch_prediction.answering import Answering
 from workloads.batch_prediction.settings import BatchPredictionSettings
-from workloads.batch_prediction.staging import NoTable
+from workloads.batch_prediction.staging import NoTable, Staging
+from workloads.batch_prediction.tables import NAME, batch_table, dataset
 from workloads.batch_prediction.task import predict_day
 from workloads.features.query import FeatureQuery
 from workloads.product import Product
 from workloads.registry import CHAMPION, NoSuchVersion, Registry
+from workloads.scoring import Answers
 
 DAY = date(2013, 1, 12)
 TABLE = "flight_delay_predictions.batch"
@@ -39,7 +43,6 @@ def table() -> list[dict[str, Any]]:
 
 
 def asked(product: Product) -> list[str]:
-    from datetime import datetime, timedelta
     from zoneinfo import ZoneInfo
 
     start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=ZoneInfo(product.batch.time_zone))
@@ -143,3 +146,51 @@ def test_settings_name_what_is_wrong(
         BatchPredictionSettings()  # type: ignore[call-arg]
 
     assert variable.lower() in str(found.value) or variable in str(found.value)
+
+
+def test_a_regression_brings_its_interval_into_its_table(cloud: object, product: Product) -> None:
+    import numpy as np
+    import pyarrow as pa
+    from google.cloud import bigquery
+
+    late = minutes_late(product)
+    client = gcp.bigquery_client()
+    client.create_dataset(dataset(late), exists_ok=True)
+    fields = [bigquery.SchemaField.from_api_repr(one) for one in batch_table(late).columns]
+    table = f"{gcp.project()}.{dataset(late)}.{NAME}"
+    client.create_table(bigquery.Table(table, schema=fields), exists_ok=True)
+    noon = datetime(2013, 1, 12, 17, tzinfo=UTC)
+
+    class Model:
+        def table(self, rows: pa.RecordBatch) -> Answers:
+            return Answers(*(np.full(rows.num_rows, one) for one in (7.5, -1.0, 30.0)))
+
+    def attempt(version: str) -> None:
+        model: Any = Model()
+        answer = Answering(
+            product=late,
+            scorer=model,
+            threshold=None,
+            version=version,
+            run="r",
+            day=DAY,
+            predicted_at=noon,
+        )
+        staging = Staging(late, DAY, (0, 1), noon - timedelta(hours=1), noon + timedelta(hours=1))
+        asked = {
+            "flight_id": ["a", "b"],
+            "asked_at": pa.array([noon] * 2, pa.timestamp("us", "UTC")),
+        }
+        staging.write(answer(pa.RecordBatch.from_pydict(asked)))
+        staging.commit()
+        staging.remove()
+
+    for version in ("1", "2", "1"):
+        attempt(version)
+
+    sql = f"SELECT entity, prediction, lower, upper, model_version FROM `{table}` ORDER BY 5, 1"
+    rows = [tuple(row) for row in client.query(sql).result()]
+    assert rows == [
+        (entity, 7.5, -1.0, 30.0, version) for version in ("1", "2") for entity in ("a", "b")
+    ]
+    assert [one.table_id for one in client.list_tables(dataset(late))] == [NAME]
