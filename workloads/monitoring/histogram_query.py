@@ -16,12 +16,14 @@ from workloads import contracts, gcp
 from workloads.batch_prediction import tables as batch
 from workloads.features.query import FeatureQuery
 from workloads.monitoring.counting import MissingColumn
-from workloads.monitoring.reference import ANSWER, VALUE, Feature, Histogram, Reference
+from workloads.monitoring.reference import Feature, Histogram, Reference
 from workloads.monitoring.window import Window
 from workloads.prediction_log import tables as log
 from workloads.prediction_log.contract import SHADOW
 from workloads.product import Product, Task
 
+PREDICTED: Final = ("value", "answer", "lower", "upper")
+"""What a profile of answers and the sources of answers share: `Reference.only(PREDICTED)`."""
 _NULL: Final = -1
 _TEXT: Final = -2
 
@@ -47,9 +49,7 @@ def raw(product: Product, window: Window) -> RowSource:
         where="TRUE",
         expressions={
             one.name: f"CAST({one.name} AS STRING)"
-            if one.kind == "string"
-            else f"CAST(CAST({one.name} AS INT64) AS FLOAT64)"
-            if one.kind == "boolean"
+            if one.kind in ("string", "boolean")
             else f"CAST({one.name} AS FLOAT64)"
             for one in contracts.fields(product.features.request)
         },
@@ -68,33 +68,32 @@ def logged(product: Product, window: Window, model_version: str | None = None) -
     expressions: dict[str, str] = {}
     for one in contracts.fields(product.features.request):
         value = f"JSON_VALUE(features, '$.{one.name}')"
-        if one.kind == "boolean":
-            expressions[one.name] = f"CASE {value} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
-        else:
-            expressions[one.name] = (
-                value if one.kind == "string" else f"SAFE_CAST({value} AS FLOAT64)"
-            )
+        text = one.kind in ("string", "boolean")
+        expressions[one.name] = value if text else f"SAFE_CAST({value} AS FLOAT64)"
     return _log(product, window, model_version, "features IS NOT NULL", expressions)
 
 
 def answered(product: Product, window: Window, model_version: str | None = None) -> RowSource:
-    """What the servers answered in a window: `value`, and `answer` of a classification."""
-    expressions = {VALUE: "value", ANSWER: "CAST(answer AS STRING)"}
-    return _log(product, window, model_version, "value IS NOT NULL", expressions)
+    """What the servers answered in a window: of `PREDICTED`, what the product's task has."""
+    return _log(product, window, model_version, "value IS NOT NULL", _predicted(product, "value"))
 
 
 def batch_answered(product: Product, window: Window, model_version: str | None = None) -> RowSource:
     """What batch prediction answered about the questions of a window."""
     where, parameters = _version(model_version)
-    yes_or_no = product.task is Task.CLASSIFICATION
+    value = "probability" if product.task is Task.CLASSIFICATION else "prediction"
     return RowSource(
         relation=f"`{gcp.project()}.{batch.dataset(product)}.{batch.batch_table(product).name}`",
         where=f"event_time >= @start AND event_time < @end{where}",
-        expressions={VALUE: "probability", ANSWER: "CAST(answer AS STRING)"}
-        if yes_or_no
-        else {VALUE: "prediction"},
+        expressions=_predicted(product, value),
         parameters={**_bounds(window), **parameters},
     )
+
+
+def _predicted(product: Product, value: str) -> dict[str, str]:
+    if product.task is Task.CLASSIFICATION:
+        return {"value": value, "answer": "CAST(answer AS STRING)"}
+    return {"value": value, "lower": "lower", "upper": "upper"}
 
 
 def _log(

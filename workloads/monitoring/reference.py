@@ -1,8 +1,8 @@
 """What a window is held against: for each feature the cells that values fall into, and counts.
 
-A model's profile (`workloads.training.evaluation.profile`) is the usual reference, for the skew
-between training and serving and for drift since; counts of an earlier window are another, for drift
-from that window.
+A model's profile (`workloads.training.profile`), of its features or of its answers, is the usual
+reference, for the skew between training and serving and for drift since; counts of an earlier
+window are another, for drift from that window.
 
 Cells of a number: below the first edge, each bin `[edge, next edge)`, above the last edge; the last
 edge itself belongs to the last bin. Cells of text: each category, and one for all other text.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BINS: Final = 20
-ANSWER: Final = "answer"
-VALUE: Final = "value"
-"""The features of `of_predictions`, named as in the prediction log."""
 
 Kind = Literal["number", "text"]
 
@@ -98,6 +95,11 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
                 return one
         raise KeyError(f"no feature {name!r}; there are {[one.name for one in self.features]}")
 
+    def only(self, names: Collection[str]) -> Reference:
+        """The features of some names, those that there are: of a profile of answers, what the
+        prediction log holds of them too."""
+        return Reference(features=tuple(one for one in self.features if one.name in names))
+
 
 def from_profile(profile: Mapping[str, Mapping[str, Any]]) -> Reference:
     """The reference that is stored beside a model as `profile.json`.
@@ -170,28 +172,6 @@ def of_window(reference: Reference, counts: Mapping[str, Histogram]) -> Referenc
             if one.name in counts
         )
     )
-
-
-def of_predictions(values: NDArray[Any], answers: NDArray[Any] | None = None) -> Reference:
-    """What a model said of its hold-out, as the reference of what it says now.
-
-    Args:
-        values: the probability of yes, or the number predicted, of each row.
-        answers: yes or no for each row; None for a regression.
-    """
-    features = [number(VALUE, values)]
-    if answers is not None:
-        yes = int((answers == 1).sum())
-        features.append(
-            Feature(
-                name=ANSWER,
-                kind="text",
-                categories=("true", "false"),
-                counts=Histogram(cells=(yes, int(answers.size) - yes, 0)),
-                rare=0,
-            )
-        )
-    return Reference(features=tuple(features))
 
 
 def number(name: str, values: NDArray[Any], bins: int = BINS) -> Feature:

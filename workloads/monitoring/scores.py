@@ -6,6 +6,7 @@ SciPy's within 1e-9.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -173,7 +174,7 @@ def _scaled(edges: ArrayLike) -> tuple[Floats, float]:
     bounds = np.asarray(edges, dtype=np.float64)
     largest = float(np.abs(bounds).max(initial=0.0))
     # A power of two, by which division loses nothing.
-    scale = 2.0 ** min(1023, np.frexp(largest)[1]) if largest > 0 else 1.0
+    scale = 2.0 ** min(1023, math.frexp(largest)[1]) if largest > 0 else 1.0
     return bounds / scale, scale
 
 

@@ -6,6 +6,7 @@ assume rows that are independent of each other; docs/drift.md says what follows 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,9 @@ Floats = NDArray[np.float64]
 
 LEAST_EXPECTED: Final = 5.0
 """Rows a cell must be expected to hold for the chi-squared distribution to fit (Cochran's rule)."""
+
+_MOST_EXACT: Final = 10_000
+"""Rows up to which Fisher's test is cheap; beyond, a normal law is right to some per cent."""
 
 
 def chi_squared(reference: ArrayLike, window: ArrayLike, *, tail: Sequence[int] = ()) -> float:
@@ -64,7 +68,8 @@ def kolmogorov_smirnov(distance: float, reference_rows: float, rows: float) -> f
 
 
 def share(found: int, rows: int, reference_found: int, reference_rows: int) -> float:
-    """Two shares being one: exact (Fisher's, twice the smaller tail) where counts are small.
+    """Two shares being one: twice the smaller tail of Fisher's exact test, of many rows by the
+    normal law that it comes near to.
 
     Args:
         found, rows: of the window: how many of how many.
@@ -77,16 +82,16 @@ def share(found: int, rows: int, reference_found: int, reference_rows: int) -> f
     if min(rows, reference_rows) <= 0 or hits in (0, total):
         return 1.0
     expected = hits * rows / total
-    if min(hits, total - hits) * min(rows, reference_rows) / total >= 4 * LEAST_EXPECTED:
-        deviation = np.sqrt(expected * (1 - hits / total) * reference_rows / (total - 1))
-        # Half a row for the step from whole rows to a continuous distribution.
-        distance = max(0.0, abs(found - expected) - 0.5) / deviation
-        return float(min(1.0, 2 * ndtr(-distance)))
-    from scipy.stats import hypergeom
+    if min(hits, total - hits) <= _MOST_EXACT:
+        from scipy.stats import hypergeom
 
-    law = hypergeom(total, hits, rows)
-    tail = law.sf(found - 1) if found > expected else law.cdf(found)
-    return float(min(1.0, 2 * tail))
+        law = hypergeom(total, hits, rows)
+        tail = law.sf(found - 1) if found > expected else law.cdf(found)
+        return float(min(1.0, 2 * tail))
+    variance = expected * (1 - hits / total) * reference_rows / (total - 1)
+    # Half a row for the step from whole rows to a continuous distribution.
+    distance = max(0.0, abs(found - expected) - 0.5) / math.sqrt(variance)
+    return float(min(1.0, 2 * ndtr(-distance)))
 
 
 def unseen(
