@@ -53,7 +53,7 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
         "tracking": {"enabled": False},
         "experiments": {"metadataStore": False, "tensorboard": False},
         "serving": {"api": False},
-        "features": {"registry": False, "online": False},
+        "features": {"registry": False, "online": True},
         "alerts": {"enabled": False, "dashboards": False, "logSink": False},
     },
     # As prod where behaviour is concerned, but cheap, and free to be destroyed.

@@ -177,6 +177,7 @@ def _service(
                         "google_cloud_project": settings.project,
                         "google_cloud_location": settings.location,
                         "prediction_topic": logs.log.topic.id,
+                        "online_features": "false" if features.view is None else "true",
                     },
                 ),
                 memory="1Gi",

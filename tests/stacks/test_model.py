@@ -85,9 +85,17 @@ class TestFeatureStore:
         }
         assert {one.inputs["role"] for one in made} == {"roles/aiplatform.featurestoreDataViewer"}
 
-    def test_local_has_none_and_says_so(self, local: Any) -> None:
-        assert local.mocks.find(GROUP) == local.mocks.find(STORE) == []
-        assert _mine(local)["features"] == {"group": None, "online_view": None}
+    def test_local_serves_them_from_its_database_and_registers_nothing(self, local: Any) -> None:
+        assert local.mocks.find(GROUP) == local.mocks.find("AiFeatureGroupFeature") == []
+        assert local.inputs(VIEW, "flight-delay")["featureOnlineStore"] == "esteira"
+        assert _mine(local)["features"]["group"] is None
+        assert local.mocks.find("gcp:sql/databaseInstance:DatabaseInstance")
+
+    def test_dev_registers_them_and_pays_for_no_store(self, compose: Any) -> None:
+        dev = compose(_configuration("dev"))
+        assert dev.mocks.find(GROUP)
+        assert dev.mocks.find(STORE) == dev.mocks.find(VIEW) == []
+        assert _mine(dev)["features"]["online_view"] is None
 
 
 class TestExperiments:
@@ -101,7 +109,8 @@ class TestExperiments:
 
     def test_local_makes_nothing_of_vertex_ai_that_costs(self, local: Any) -> None:
         assert local.mocks.find("AiMetadataStore") == local.mocks.find("AiTensorboard") == []
-        assert set(local.outputs["esteira"]["commons"].values()) == {None}
+        made = {name for name, one in local.outputs["esteira"]["commons"].items() if one}
+        assert made == {"feature_online_store"}
 
 
 class TestRetraining:

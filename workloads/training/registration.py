@@ -9,6 +9,7 @@ import msgspec
 
 from workloads import gcp, model_card
 from workloads.artifacts import Folder
+from workloads.features import store
 from workloads.manifest import (
     ANSWERS_PROFILE,
     EVALUATION,
@@ -148,6 +149,8 @@ def _add(registry: Registry, manifest: Manifest, folder: Folder, serving_image: 
             SHA256: manifest.model_sha256,
             # Servers log there what they answer; see workloads/prediction_log.
             "PREDICTION_TOPIC": f"projects/{gcp.project()}/topics/{topic(product)}",
+            # Where the product's features are online, its endpoint takes an entity alone.
+            **({"ONLINE_FEATURES": "true"} if store.served(product) else {}),
         },
         labels={
             "product": product.name,
