@@ -93,6 +93,7 @@ def submit(run: TrainingRun, *, on_progress: Progress = lambda _: None) -> Regis
         why = str(error)
         _tell_mlflow(run, lambda runs: runs.fail(run.name, why))
         raise
+    _catch_up(run)
     return run_folder(run.product, run.name).read_json(REGISTRATION, Registration)
 
 
@@ -107,6 +108,19 @@ def _tell_mlflow(run: TrainingRun, tell: Callable[[RunLog], None]) -> None:
         tell(RunLog(Mlflow(run.tracking), run.product))
     except TrackingFailed as error:
         log.warning("MLflow does not show how run %s goes: %s", run.name, error)
+
+
+def _catch_up(run: TrainingRun) -> None:
+    """The steps of a pipeline may not reach MLflow, which takes calls from this network only."""
+    from workloads.registry import Registry
+    from workloads.tracking.client import TrackingFailed
+
+    mirror = Registry(run.product, run.tracking).mirror()
+    try:
+        if mirror is not None and mirror.pending():
+            mirror.mend()
+    except TrackingFailed as error:
+        log.warning("MLflow is behind the registry of %s: %s", run.product.name, error)
 
 
 def _job(run: TrainingRun) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -12,14 +13,19 @@ import pytest
 from workloads.tracking.guard import MAX_BODY, Guard
 
 
-def ask(path: str, body: bytes = b"", *, kind: str = "http") -> tuple[int, str, bytes]:
+def ask(
+    path: str, body: bytes = b"", *, kind: str = "http", method: str = "GET", query: bytes = b""
+) -> tuple[int, str, bytes]:
     """Status, message and, where the request came through, the body that arrived behind."""
     arrived: list[bytes] = []
     sent: list[MutableMapping[str, Any]] = []
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
-        message = await receive()
-        arrived.append(message["body"])
+        more = True
+        while more:
+            message = await receive()
+            arrived.append(message["body"])
+            more = message["more_body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
@@ -32,7 +38,8 @@ def ask(path: str, body: bytes = b"", *, kind: str = "http") -> tuple[int, str, 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(behind)({"type": kind, "path": path}, receive, send))
+    scope = {"type": kind, "path": path, "method": method, "query_string": query}
+    asyncio.run(Guard(behind)(scope, receive, send))
     if kind == "websocket":
         return int(sent[0]["code"]), "", b""
     document = json.loads(sent[1]["body"])
@@ -110,3 +117,51 @@ def test_a_place_of_its_own_is_passed_on_whole() -> None:
 @pytest.mark.parametrize("body", [b"[1]", b"{", b"x" * (MAX_BODY + 1), b"[" * 100_000])
 def test_a_body_that_could_hide_a_place_is_refused(body: bytes) -> None:
     assert ask("/api/2.0/mlflow/experiments/create", body)[0] == 400
+
+
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/1/r/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.onnx", b"\x08\x0a" + b"graph" * 300),
+        ("plots/calibration.svg", b"<svg/>"),
+        ("evaluation.md", "# Ü".encode()),
+        ("plot.png", b"\x89PNG\r\n"),
+        ("empty.txt", b""),
+    ],
+)
+def test_graphs_pictures_and_text_are_kept(name: str, content: bytes) -> None:
+    status, _, arrived = ask(f"{ARTIFACTS}/{name}", content, method="PUT")
+    assert (status, arrived) == (200, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("model.pkl", b"\x80\x05", "allowed: files that end in .onnx"),
+        ("MLmodel", b"flavors:", "Models are ONNX graphs"),
+        ("model.onnx", pickle.dumps({"a": 1}), "its content is none of a .onnx file"),
+        ("notes.txt", pickle.dumps([1] * 999), "its content is none of a .txt file"),
+        ("tensors.json", b"PK\x03\x04\x00\x00", "its content is none of a .json file"),
+        ("plot.png", b"<svg/>", "its content is none of a .png file"),
+    ],
+)
+def test_what_would_be_unpickled_is_refused_under_any_name(
+    name: str, content: bytes, said: str
+) -> None:
+    status, message, arrived = ask(f"{ARTIFACTS}/{name}", content, method="PUT")
+    assert (status, arrived) == (400, b"")
+    assert said in message
+
+
+def test_the_page_keeps_no_other_files() -> None:
+    path = "/ajax-api/2.0/mlflow/upload-artifact"
+    status, message, _ = ask(path, b"x", method="POST", query=b"run_uuid=1&path=a%2Fmodel.joblib")
+    assert status == 400
+    assert message.startswith("a/model.joblib is not kept here")
+
+
+def test_an_upload_in_parts_that_bypasses_the_server_is_not_offered() -> None:
+    assert ask("/api/2.0/mlflow-artifacts/mpu/create/1/r/artifacts", method="POST")[0] == 404
