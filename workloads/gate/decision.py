@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 
 from workloads import telemetry
-from workloads.artifacts import Folder
 from workloads.features.snapshot import thaw
-from workloads.gate.judgement import Judgement, judge
-from workloads.manifest import Data, Manifest
+from workloads.gate import leaks as leak
+from workloads.gate import record
+from workloads.gate.asker import asker
+from workloads.gate.fairness import GroupDifference, difference
+from workloads.gate.guard import guard
+from workloads.gate.judgement import (
+    Check,
+    extended,
+    fairness_check,
+    judge,
+    leak_checks,
+    skew_check,
+)
+from workloads.gate.plots import plots
+from workloads.gate.record import Decision, Side
+from workloads.gate.shift import shifts
+from workloads.gate.skew import compare
+from workloads.manifest import PROFILE, Manifest
 from workloads.product import Product
 from workloads.registry import CHALLENGER, CHAMPION, Registry, Version
+from workloads.scoring import Answers
 from workloads.training.data import MINIMUM_ROWS, labels
 from workloads.training.evaluation import slices
+from workloads.training.run import code_version
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+__all__ = ["Decision", "NoCommonHoldout", "NothingToDecide", "Side", "decide", "read"]
 
 log: Final = logging.getLogger("esteira.gate")
 
@@ -32,39 +52,6 @@ class NothingToDecide(Exception):
 
 class NoCommonHoldout(Exception):
     """The champion has learned from so much of the hold-out that too little is left to judge by."""
-
-
-class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two models."""
-
-    version: str
-    run: str
-    model_sha256: str
-    trained_until: datetime
-    code_version: str
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided, with everything needed to decide it again."""
-
-    product: str
-    decided_at: datetime
-    approved: bool
-    challenger: Side
-    champion: Side | None
-    holdout: Data
-    """The frozen rows; those before either model's `trained_until` were left out."""
-    rows: int
-    """Judged by."""
-    judgement: Judgement
-    record: str
-    """Where the decision is written, `gs://….json`; the same in Markdown beside it."""
-
-    @property
-    def reasons(self) -> list[str]:
-        """One sentence a check; those that failed first."""
-        checks = sorted(self.judgement.checks, key=lambda one: one.passed)
-        return [f"{'passes' if one.passed else 'fails'}: {one.reason}" for one in checks]
 
 
 @dataclass(frozen=True)
@@ -86,13 +73,17 @@ class _Contender:
         )
 
 
-def decide(product: Product, challenger: str = CHALLENGER) -> Decision:
+def decide(
+    product: Product, challenger: str = CHALLENGER, *, asked_by: str | None = None
+) -> Decision:
     """Score champion and challenger on the challenger's frozen hold-out, and record the decision.
 
     Nothing is released: `workloads.release` does that, and asks for the decision.
 
     Args:
+        product: the declaration.
         challenger: an alias or a number of a version.
+        asked_by: for the record; what the environment tells when not given.
 
     Raises:
         NoSuchVersion: there is no such version.
@@ -110,18 +101,58 @@ def decide(product: Product, challenger: str = CHALLENGER) -> Decision:
     old = None if champion is None else _Contender.of(champion)
     holdout = new.manifest.holdout
     rows = thaw(holdout.uri, holdout.sha256)
+    guarded = guard(product, holdout, rows)
     if old is not None:
         rows = _unseen(product, rows, old.manifest)
     truth = labels(product, rows)
+    scorer = new.version.scorer(product)
+    answers = scorer.table(rows)
+    before = None if old is None else old.version.scorer(product).table(rows)
     judgement = judge(
         product.gate,
         truth,
-        new.version.scorer(product).table(rows),
-        None if old is None else old.version.scorer(product).table(rows),
+        answers,
+        before,
         slices(product, rows, truth),
         task=product.task,
+        # As the feature query yields them.
+        in_order_of_time=True,
     )
-    return _record(product, new, old, rows.num_rows, judgement)
+    told = leak.look(product, rows, truth, answers, scorer, guarded)
+    skew = compare(product, scorer, rows)
+    groups, fairness = _fairness(product, rows, truth, answers, new.manifest)
+    judgement = extended(judgement, [*fairness, *leak_checks(told), skew_check(skew)])
+    drawn = plots(product.task, product.gate, truth, answers, before, judgement)
+    stem = record.name(None if old is None else old.version.number)
+    drawn = {f"{stem}-{name}": content for name, content in drawn.items()}
+    decision = Decision(
+        product=product.name,
+        decided_at=datetime.now(UTC),
+        approved=judgement.passed,
+        challenger=new.side(),
+        champion=None if old is None else old.side(),
+        holdout=holdout,
+        rows=rows.num_rows,
+        judgement=judgement,
+        record=f"{new.version.folder.uri}/{record.FOLDER}/{stem}.json",
+        asked_by=asker() if asked_by is None else asked_by,
+        code_version=code_version(),
+        thresholds=msgspec.json.decode(msgspec.json.encode(asdict(product.gate))),
+        leaks=told,
+        skew=skew,
+        groups=groups,
+        shifts=shifts(new.version.folder.read_json(PROFILE, dict[str, Any]), rows),
+        plots=tuple(drawn),
+    )
+    record.write(registry, new.version, decision, drawn)
+    log.info(telemetry.GATE_DECISION, product.name, decision.approved)
+    return decision
+
+
+def read(product: Product, challenger: Version, champion: Version | None) -> Decision | None:
+    """The recorded decision on a challenger against a champion, or none."""
+    del product  # the version knows where it lies
+    return record.read(challenger, None if champion is None else champion.number)
 
 
 def _unseen(product: Product, rows: pa.Table, champion: Manifest) -> pa.Table:
@@ -137,73 +168,12 @@ def _unseen(product: Product, rows: pa.Table, champion: Manifest) -> pa.Table:
     return unseen
 
 
-_FOLDER: Final = "decisions"
-
-
-def _record(
-    product: Product, new: _Contender, old: _Contender | None, rows: int, judgement: Judgement
-) -> Decision:
-    folder = Folder.of(product, _FOLDER)
-    against = "none" if old is None else old.version.number
-    name = f"{new.manifest.run}-against-{against}"
-    decision = Decision(
-        product=product.name,
-        decided_at=datetime.now(UTC),
-        approved=judgement.passed,
-        challenger=new.side(),
-        champion=None if old is None else old.side(),
-        holdout=new.manifest.holdout,
-        rows=rows,
-        judgement=judgement,
-        record=f"{folder.uri}/{name}.json",
-    )
-    folder.write(f"{name}.md", markdown(decision), "text/markdown; charset=utf-8")
-    folder.write_json(f"{name}.json", decision)
-    log.info(telemetry.GATE_DECISION, product.name, decision.approved)
-    return decision
-
-
-def markdown(decision: Decision) -> str:
-    """The decision for people."""
-    judgement, champion = decision.judgement, decision.champion
-    verdict = "is approved" if decision.approved else "is rejected"
-    title = f"# Version {decision.challenger.version} of {decision.product} {verdict}"
-    against = f"against version {champion.version}" if champion else "as the first model"
-    told = (
-        f"Judged {decision.decided_at:%Y-%m-%d %H:%M:%S} UTC {against}, on {decision.rows:,} rows "
-        f"of the frozen hold-out `{decision.holdout.sha256[:16]}` ({decision.holdout.uri})."
-    )
-    lines = [
-        title,
-        "",
-        told,
-        "",
-        f"| | version | {judgement.metric} | 95 % interval | code | model |",
-        "|---|---|---|---|---|---|",
-    ]
-    sides = [("challenger", decision.challenger, judgement.challenger)]
-    if champion and judgement.champion:
-        sides.append(("champion", champion, judgement.champion))
-    lines += [
-        f"| {name} | {side.version} | {score.value:.4f} | {score.low:.4f} to {score.high:.4f} | "
-        f"{side.code_version} | `{side.model_sha256[:16]}` |"
-        for name, side, score in sides
-    ]
-    lines += ["", "| check | | why |", "|---|---|---|"]
-    lines += [
-        f"| {one.name} | {'passes' if one.passed else '**fails**'} | {one.reason} |"
-        for one in judgement.checks
-    ]
-    return "\n".join([*lines, ""])
-
-
-def read(product: Product, challenger: Version, champion: Version | None) -> Decision | None:
-    """The recorded decision on a challenger against a champion, or none."""
-    from workloads.artifacts import ArtifactNotFound
-
-    against = "none" if champion is None else champion.number
-    name = f"{challenger.manifest().run}-against-{against}.json"
-    try:
-        return Folder.of(product, _FOLDER).read_json(name, Decision)
-    except ArtifactNotFound:
-        return None
+def _fairness(
+    product: Product, rows: pa.Table, truth: NDArray[Any], answers: Answers, manifest: Manifest
+) -> tuple[GroupDifference | None, list[Check]]:
+    fairness = product.gate.fairness
+    if fairness is None:
+        return None, []
+    groups = np.array([str(one) for one in rows.column(fairness.column).to_pylist()], dtype=object)
+    found = difference(fairness, groups, truth, answers, manifest.threshold)
+    return found, [fairness_check(product.gate, found)]

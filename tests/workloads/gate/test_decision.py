@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import pytest
 
@@ -12,7 +13,7 @@ from workloads.artifacts import Folder
 from workloads.gate import decision as decisions
 from workloads.gate.decision import Decision, NoCommonHoldout, NothingToDecide, decide
 from workloads.manifest import MANIFEST, MODEL
-from workloads.product import Product
+from workloads.product import Fairness, Product
 from workloads.registry import CHAMPION, Registry
 from workloads.scoring import ModelRefused
 from workloads.training.registration import run_folder
@@ -21,7 +22,9 @@ from workloads.training.registration import run_folder
 @pytest.fixture
 def lenient(january: Product) -> Product:
     """Ten days of January teach little: a floor that such a model reaches."""
-    gate = dataclasses.replace(january.gate, floor=0.6, slice_tolerance=0.2)
+    gate = dataclasses.replace(
+        january.gate, floor=0.6, slice_tolerance=0.2, calibration_tolerance=0.2
+    )
     return dataclasses.replace(january, gate=gate)
 
 
@@ -45,6 +48,22 @@ def test_the_first_model_is_approved_on_its_floor(lenient: Product, trained: obj
     text = Folder(folder).read(name.replace(".json", ".md")).decode()
     assert "Version 1 of flight-delay is approved" in text
     assert decision.holdout.sha256[:16] in text
+    assert decision.asked_by
+    assert decision.thresholds["floor"] == 0.6
+    assert decision.leaks is not None
+    assert decision.leaks.query.leaking is None
+    assert decision.leaks.alone[0].score < 0.75
+    assert decision.skew is not None
+    assert (decision.skew.rows, decision.skew.features) == (500, ())
+    assert {one.feature for one in decision.shifts} == set(
+        lenient.features.request.__struct_fields__
+    )
+    for plot in decision.plots:
+        assert ElementTree.fromstring(Folder(folder).read(plot)).tag.endswith("svg")
+        assert f"]({plot})" in text
+    labels = Registry(lenient).get("1").model.labels
+    assert (labels["gate"], labels["gate-against"]) == ("approved", "none")
+    assert labels["product"] == "flight-delay"  # what was there stays
 
 
 def test_a_floor_out_of_reach_rejects_it(lenient: Product, trained: object) -> None:
@@ -70,6 +89,44 @@ def test_a_worse_challenger_is_rejected(
         champion, Registry(champion).get(worse.version), Registry(champion).get(CHAMPION)
     )
     assert recorded == decision
+    assert f"against-{decision.champion.version}-gain.svg" in decision.plots
+    assert Registry(champion).get(worse.version).model.labels["gate"] == "rejected"
+
+
+def test_a_decision_that_was_killed_is_made_again(
+    lenient: Product, trained: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it had not written yet: a record is there as a whole or not at all."""
+    version = Registry(lenient).get("1")
+    before = decide(lenient, "1")
+    for name in ("write", "write_json"):
+        with monkeypatch.context() as broken:
+            broken.setattr(Folder, name, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                decide(lenient, "1")
+        assert decisions.read(lenient, version, None) == before
+
+    after = decide(lenient, "1")
+
+    assert decisions.read(lenient, version, None) == after
+    assert after.judgement == before.judgement
+
+
+def test_groups_are_held_together(lenient: Product, trained: object) -> None:
+    gate = dataclasses.replace(
+        lenient.gate, fairness=Fairness(column="origin", maximum_difference=0.01)
+    )
+
+    decision = decide(dataclasses.replace(lenient, gate=gate), "1")
+
+    assert not decision.approved
+    assert decision.reasons[0].startswith("fails: rate is 0.")
+    assert decision.groups is not None
+    assert [one.group for one in decision.groups.groups] == ["EWR", "JFK", "LGA"]
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_champion_has_nothing_to_prove(champion: Product) -> None:
