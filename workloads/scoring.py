@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -152,9 +153,23 @@ class Scorer:
         output = self._session.run([self._output], given)[0].astype(np.float64)
         return self._answers(output)
 
-    def rows(self, rows: Sequence[Contract]) -> Answers:
-        """What the model says of each request."""
-        return self.columns({name: [getattr(row, name) for row in rows] for name in self._text})
+    def rows(self, rows: Sequence[Any]) -> Answers:
+        """What the model says of each request: of rows of the contract, or of structs like them."""
+        if not rows:
+            return self._answers(np.empty((0, _OUTPUT[self.task][1])))
+        # In the order of the contract, as the names are.
+        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        texts: dict[str, Any] = {}
+        numbers: dict[str, Any] = {}
+        for (name, text), column in zip(self._text.items(), columns, strict=True):
+            (texts if text else numbers)[name] = column
+        given = {name: _text(column) for name, column in texts.items()}
+        if numbers:
+            # All numbers at once: one call of numpy for each column costs more than the model.
+            matrix = np.array(list(numbers.values()), dtype=np.float32)
+            given |= zip(numbers, matrix[:, :, np.newaxis], strict=True)
+        output = self._session.run([self._output], given)[0].astype(np.float64)
+        return self._answers(output)
 
     def table(self, rows: pa.Table | pa.RecordBatch) -> Answers:
         """What the model says of each row of a feature query's result. Several threads may ask."""

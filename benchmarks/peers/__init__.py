@@ -1,0 +1,1 @@
+"""Servers of one model, each as its own documents say: what ours is measured against."""

@@ -1,0 +1,1 @@
+"""A product for the benchmark of serving only."""
