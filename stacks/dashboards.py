@@ -32,6 +32,7 @@ def lay(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> dict[str, D
             opts=opts,
         )
         for what, panels in shown.items()
+        if panels
     }
 
 
@@ -87,6 +88,8 @@ def _stream(about: Watched, desk: Desk) -> list[Panel]:
         (plural, {"resource.labels.subscription_id": subscription})
         for plural, subscription in sorted(about.subscriptions.items())
     ]
+    if about.batch_jobs is None:
+        return []
     panels: list[Panel] = [_header(about, "Events on their way in: published, waiting, set aside.")]
     if waiting:
         panels += [
@@ -111,7 +114,11 @@ def _stream(about: Watched, desk: Desk) -> list[Panel]:
                    waiting, None),
         ]  # fmt: skip
     counted = prometheus_name(dead_letters_metric(about.product))
-    streaming = [("streaming", {"resource.labels.job_name": about.streaming_job})]
+    streaming = (
+        []
+        if about.streaming_job is None
+        else [("streaming", {"resource.labels.job_name": about.streaming_job})]
+    )
     return [
         *panels,
         Promql(
@@ -120,8 +127,11 @@ def _stream(about: Watched, desk: Desk) -> list[Panel]:
             unit="messages an hour",
             legend="${metric.labels.field}",
         ),
-        _lines("System lag of the job", metrics.DATAFLOW_LAG, "ALIGN_MAX", "seconds", streaming,
-               alerts.oldest_unacked_seconds),
+        *(
+            [_lines("System lag of the job", metrics.DATAFLOW_LAG, "ALIGN_MAX", "seconds",
+                    streaming, alerts.oldest_unacked_seconds)]
+            if streaming else []
+        ),
         Logs(
             title="Warnings of ingestion",
             filter='resource.type="dataflow_step" AND severity>=WARNING AND '

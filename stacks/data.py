@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
+import pulumi_gcp as gcp
 
+from components import dataset_access
 from components.column_policy import ColumnPolicy, ColumnPolicyArgs
 from components.event_stream import EventStream, EventStreamArgs
 from components.landing_zone import LandingZone, LandingZoneArgs
@@ -42,12 +45,18 @@ class Data:
     warehouse: Warehouse
     policy: ColumnPolicy
     """Protects the columns that hold personal data, or may."""
-    personal: bool
-    """Whether the product's own contracts have such columns: who works on its rows needs them."""
+    raw: Mapping[str, gcp.bigquery.Dataset]
+    """The raw datasets that its features are made of: by product, its own first."""
+    personal: Sequence[gcp.datacatalog.PolicyTag]
+    """The tags of such columns in them: who works on the product's rows needs to read them."""
 
 
 def lay(
-    product: Product, foundation: Foundation, commons: Commons, opts: pulumi.ResourceOptions
+    product: Product,
+    foundation: Foundation,
+    commons: Commons,
+    others: Mapping[str, Data],
+    opts: pulumi.ResourceOptions,
 ) -> Data:
     """Make the topics, buckets and tables that follow from a product's contracts.
 
@@ -55,9 +64,11 @@ def lay(
         product: The declaration.
         foundation: What products share.
         commons: Has the bucket that logs access, if there is one.
+        others: The data of the products that this one reads from, at least.
         opts: Carry the product's provider.
     """
     settings = foundation.settings
+    owners = [others[name] for name in product.owners]
     pubsub = foundation.agents.members["pubsub"]
     landing = LandingZone(
         product.name,
@@ -94,7 +105,7 @@ def lay(
         )
         for source in product.streams
     }
-    personal = any(contracts.personal(source.contract) for source in product.sources)
+    personal = any(contracts.personal(source.contract) for source in product.own)
     policy = ColumnPolicy(
         product.name,
         args=ColumnPolicyArgs(
@@ -113,7 +124,7 @@ def lay(
         product.name,
         args=WarehouseArgs(
             datasets={
-                RAW: _raw(product, foundation),
+                **({RAW: _raw(product, foundation)} if product.own else {}),
                 CURATED: _curated(product, foundation),
                 FEATURES: Dataset(
                     name=f"{product.id}_features",
@@ -139,14 +150,32 @@ def lay(
             force_destroy=settings.security.force_destroy,
             protect=settings.security.protect,
         ),
-        opts=opts,
+        # Its views name tables of those it reads from, which have to be there first.
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(depends_on=[one.warehouse for one in owners])
+        ),
     )
+    for name in product.owners:
+        dataset_access.views(
+            f"{product.name}-{name}-views",
+            of=warehouse.datasets[CURATED],
+            on=others[name].warehouse.datasets[RAW],
+            project=settings.project,
+            opts=opts,
+        )
     return Data(
         landing=landing,
         streams=streams,
         warehouse=warehouse,
         policy=policy,
-        personal=personal,
+        raw={
+            **({product.name: warehouse.datasets[RAW]} if product.own else {}),
+            **{name: others[name].warehouse.datasets[RAW] for name in product.owners},
+        },
+        personal=[
+            *([policy.tag] if personal else []),
+            *(tag for owner in owners for tag in owner.personal),
+        ],
     )
 
 
@@ -178,7 +207,7 @@ def outputs(product: Product, data: Data) -> dict[str, Any]:
                 source.contract.NAME: warehouse.table_id(
                     CURATED, ingested.current_name(source.contract.PLURAL)
                 )
-                for source in product.sources
+                for source in product.own
             },
             "examples": warehouse.table_id(CURATED, views.EXAMPLES),
             "feature_history": warehouse.table_id(CURATED, views.FEATURES),
@@ -198,7 +227,7 @@ def folders(product: Product, data: Data) -> dict[str, pulumi.Output[str]]:
         source.contract.NAME: pulumi.Output.concat(
             data.landing.landing.url, "/", source.contract.PLURAL, "/"
         )
-        for source in product.sources
+        for source in product.own
     }
 
 
@@ -222,7 +251,7 @@ def _curated(product: Product, foundation: Foundation) -> Dataset:
     return Dataset(
         name=ingested.curated_dataset(product),
         description=f"What {product.name} knows, each thing once: views over the raw tables",
-        views_of=(RAW,),
+        views_of=(RAW,) if product.own else (),
         readers=foundation.settings.access.readers,
         tables=[
             *(
@@ -232,7 +261,7 @@ def _curated(product: Product, foundation: Foundation) -> Dataset:
                     f"{source.contract.IDENTITY}",
                     query=ingested.current_view(source.contract, raw),
                 )
-                for source in product.sources
+                for source in product.own
             ),
             Table(
                 name=views.EXAMPLES,

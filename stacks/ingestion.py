@@ -33,19 +33,35 @@ BATCH: Final = "templates/batch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ingestion:
+class Stream:
+    """What takes events in."""
+
+    template: FlexTemplate
+    job: StreamingJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
     """What takes in."""
 
-    stream: FlexTemplate
+    stream: Stream | None
+    """None where nothing comes through Pub/Sub."""
     batch: FlexTemplate
-    job: StreamingJob
     starter: PushService
     workers: WorkloadIdentity
     """Runs the workers of both pipelines, and the starter."""
-    caller: WorkloadIdentity
-    """Calls the starter for Pub/Sub, and starts scheduled jobs."""
     publisher: WorkloadIdentity
     """Replays history and dead letters into the streams."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingestion:
+    """What takes in, and who calls."""
+
+    intake: Intake | None
+    """None of a product that reads what others take in, and nothing else."""
+    caller: WorkloadIdentity
+    """Calls the starter for Pub/Sub, and starts scheduled jobs."""
 
 
 def lay(
@@ -59,9 +75,6 @@ def lay(
         data: Where events and files arrive, and the tables they go to.
         opts: Carry the product's provider.
     """
-    settings = foundation.settings
-    work = data.landing.work
-    workers = _workers(product, foundation, data, opts)
     caller = WorkloadIdentity(
         f"{product.name}-call",
         args=WorkloadIdentityArgs(
@@ -70,7 +83,20 @@ def lay(
         ),
         opts=opts,
     )
-    stream = FlexTemplate(
+    intake = _intake(product, foundation, data, caller, opts) if product.own else None
+    return Ingestion(intake=intake, caller=caller)
+
+
+def _stream(
+    product: Product,
+    foundation: Foundation,
+    data: Data,
+    workers: WorkloadIdentity,
+    opts: pulumi.ResourceOptions,
+) -> Stream:
+    settings = foundation.settings
+    work = data.landing.work
+    template = FlexTemplate(
         f"{product.name}-stream-template",
         args=FlexTemplateArgs(
             bucket=work.name,
@@ -85,25 +111,10 @@ def lay(
         ),
         opts=opts,
     )
-    batch = FlexTemplate(
-        f"{product.name}-batch-template",
-        args=FlexTemplateArgs(
-            bucket=work.name,
-            path=BATCH,
-            image=foundation.images["ingestion-batch"],
-            metadata=options.template_metadata(
-                f"{product.name} batch ingestion",
-                f"Takes files of {product.name} in, from Cloud Storage to BigQuery",
-                options.BATCH,
-                streaming=False,
-            ),
-        ),
-        opts=opts,
-    )
     job = StreamingJob(
         f"{product.name}-streaming-ingestion",
         args=StreamingJobArgs(
-            template=stream,
+            template=template,
             parameters={
                 options.PRODUCT.name: product.name,
                 options.DATA_PROJECT.name: settings.project,
@@ -121,6 +132,34 @@ def lay(
             reads=[stream.ingestion for stream in data.streams.values()],
             writes=list(data.warehouse.tables[RAW].values()),
             drain=settings.streaming.drain,
+        ),
+        opts=opts,
+    )
+    return Stream(template=template, job=job)
+
+
+def _intake(
+    product: Product,
+    foundation: Foundation,
+    data: Data,
+    caller: WorkloadIdentity,
+    opts: pulumi.ResourceOptions,
+) -> Intake:
+    settings = foundation.settings
+    workers = _workers(product, foundation, data, opts)
+    stream = _stream(product, foundation, data, workers, opts) if product.streams else None
+    batch = FlexTemplate(
+        f"{product.name}-batch-template",
+        args=FlexTemplateArgs(
+            bucket=data.landing.work.name,
+            path=BATCH,
+            image=foundation.images["ingestion-batch"],
+            metadata=options.template_metadata(
+                f"{product.name} batch ingestion",
+                f"Takes files of {product.name} in, from Cloud Storage to BigQuery",
+                options.BATCH,
+                streaming=False,
+            ),
         ),
         opts=opts,
     )
@@ -145,32 +184,41 @@ def lay(
         ),
         opts=opts,
     )
-    return Ingestion(
+    return Intake(
         stream=stream,
         batch=batch,
-        job=job,
         starter=starter,
         workers=workers,
-        caller=caller,
         publisher=_publisher(product, foundation, data, opts),
     )
 
 
 def outputs(product: Product, data: Data, ingestion: Ingestion) -> dict[str, Any]:
     """The part of the stack's outputs that tells how a product's data is taken in."""
+    intake = ingestion.intake
+    stream = None if intake is None else intake.stream
     return {
         "landing": {
             "folders": folders(product, data),
             "topic": data.landing.landed.id,
-            "subscription": ingestion.starter.subscription.id,
+            "subscription": "" if intake is None else intake.starter.subscription.id,
         },
         "ingestion": {
-            "streaming_job": ingestion.job.job.job_id,
-            "stream_template": ingestion.stream.location,
-            "batch_template": ingestion.batch.location,
-            "starter": ingestion.starter.service.uri,
+            "streaming_job": "" if stream is None else stream.job.job.job_id,
+            "stream_template": "" if stream is None else stream.template.location,
+            "batch_template": "" if intake is None else intake.batch.location,
+            "starter": "" if intake is None else intake.starter.service.uri,
         },
     }
+
+
+def accounts(ingestion: Ingestion) -> dict[str, Any]:
+    """The e-mails of its identities, by role."""
+    intake = ingestion.intake
+    taking = (
+        {} if intake is None else {"ingest": intake.workers.email, "replay": intake.publisher.email}
+    )
+    return {**taking, "call": ingestion.caller.email}
 
 
 def _workers(

@@ -62,22 +62,23 @@ def metrics(about: Watched, opts: pulumi.ResourceOptions) -> None:
     """Count what only logs tell."""
     name = about.product
     decided = telemetry.GATE_DECISION
-    for metric, args in {
-        "dead-letters": LogMetricArgs(
-            metric=ingestion.dead_letters_metric(name),
-            description=f"Messages of {name} that ingestion set aside, by field and source",
-            filter="\n".join(
-                (
-                    'resource.type="dataflow_step"',
-                    f'resource.labels.job_name=~"^{name}-(streaming-ingestion|batch-.*)$"',
-                    f'jsonPayload.message=~"{telemetry.DEAD_LETTER_START}"',
-                )
-            ),
-            labels={
-                "field": 'REGEXP_EXTRACT(jsonPayload.message, "field=([^ ]+)")',
-                "source": 'REGEXP_EXTRACT(jsonPayload.message, "source=([^ ]+)")',
-            },
+    set_aside = LogMetricArgs(
+        metric=ingestion.dead_letters_metric(name),
+        description=f"Messages of {name} that ingestion set aside, by field and source",
+        filter="\n".join(
+            (
+                'resource.type="dataflow_step"',
+                f'resource.labels.job_name=~"^{name}-(streaming-ingestion|batch-.*)$"',
+                f'jsonPayload.message=~"{telemetry.DEAD_LETTER_START}"',
+            )
         ),
+        labels={
+            "field": 'REGEXP_EXTRACT(jsonPayload.message, "field=([^ ]+)")',
+            "source": 'REGEXP_EXTRACT(jsonPayload.message, "source=([^ ]+)")',
+        },
+    )
+    for metric, args in {
+        **({} if about.batch_jobs is None else {"dead-letters": set_aside}),
         "pipeline-failures": LogMetricArgs(
             metric=f"esteira/{name}/pipeline_failures",
             description=f"Training runs of {name} that failed",

@@ -17,7 +17,7 @@ from components.workload_identity import (
     WorkloadIdentity,
     WorkloadIdentityArgs,
 )
-from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, RAW, REPORTS, Data
+from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, REPORTS, Data
 from stacks.environment import environment
 from stacks.features import Features, grants
 from stacks.foundation import Foundation
@@ -80,9 +80,9 @@ def lay(
             project=settings.project,
             account_id=account_id(product.name, "train"),
             bucket=data.landing.models,
-            reads=[datasets[RAW]],
+            reads=list(data.raw.values()),
             writes=[datasets[FEATURES]],
-            reads_personal=[data.policy.tag] if data.personal else [],
+            reads_personal=data.personal,
             grants=tracking.grants(),
             images=foundation.repository.repository,
         ),
@@ -134,8 +134,7 @@ def lay(
                 Grant(
                     role="roles/storage.objectViewer", on=data.landing.models, label="read-models"
                 ),
-                Grant(role="roles/bigquery.dataViewer", on=datasets[RAW], label="read-raw"),
-                *_personal(data),
+                *raw(data),
                 Grant(
                     role="roles/bigquery.dataEditor",
                     on=datasets[PREDICTIONS],
@@ -224,9 +223,28 @@ def outputs(product: Product, foundation: Foundation, data: Data, model: Model) 
     }
 
 
-def _personal(data: Data) -> list[Grant]:
-    """What a workload needs to query rows some of whose columns tell of a person."""
-    return [Grant(role=READER, on=data.policy.tag, label="read-personal")] if data.personal else []
+def raw(data: Data) -> list[Grant]:
+    """What a workload needs to query the raw rows that features are made of.
+
+    Some of their columns may tell of a person.
+    """
+    return [
+        *(
+            # The first is the product's own, where it has one.
+            Grant(
+                role="roles/bigquery.dataViewer",
+                on=dataset,
+                label=f"read-raw-{number}" if number else "read-raw",
+            )
+            for number, dataset in enumerate(data.raw.values())
+        ),
+        *(
+            Grant(
+                role=READER, on=tag, label=f"read-personal-{number}" if number else "read-personal"
+            )
+            for number, tag in enumerate(data.personal)
+        ),
+    ]
 
 
 def _retraining(
@@ -288,7 +306,7 @@ def _monitor(
             account_id=account_id(product.name, "monitor"),
             description=f"Watches the data and the models of {product.name}",
             grants=[
-                Grant(role="roles/bigquery.dataViewer", on=datasets[RAW], label="read-raw"),
+                *raw(data),
                 Grant(
                     role="roles/bigquery.dataViewer",
                     on=datasets[PREDICTIONS],
@@ -299,7 +317,6 @@ def _monitor(
                     on=datasets[MONITORING],
                     label="write-scores",
                 ),
-                *_personal(data),
                 Grant(
                     role="roles/storage.objectViewer", on=data.landing.models, label="read-profile"
                 ),

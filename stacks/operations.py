@@ -108,6 +108,8 @@ def watch(
     desk = operations.desk
     if desk is None:
         return {"dashboards": {}}
+    intake = ingestion.intake
+    stream = None if intake is None else intake.stream
     about = Watched(
         project=settings.project,
         product=product.name,
@@ -121,14 +123,18 @@ def watch(
             source.contract.PLURAL: data.streams[source.contract.NAME].topic.name
             for source in product.streams
         },
-        streaming_job=ingestion.job.job.name,
-        batch_jobs=f"{product.name}-batch-",
+        streaming_job=None if stream is None else stream.job.job.name,
+        batch_jobs=None if intake is None else f"{product.name}-batch-",
         jobs={
             "batch-prediction": model.batch.job.name,
             **({} if model.retraining is None else {"retraining": model.retraining.job.name}),
         },
         services={
-            "ingestion-starter": (ingestion.starter.service.name, STARTER_LATENCY_MS),
+            **(
+                {}
+                if intake is None
+                else {"ingestion-starter": (intake.starter.service.name, STARTER_LATENCY_MS)}
+            ),
             **(
                 {}
                 if api is None

@@ -38,7 +38,9 @@ class Landing(_Part):
         description="By contract: gs://... folder for newline-delimited JSON, plain or gzipped"
     )
     topic: str = Field(description="Gets a message for each file")
-    subscription: str = Field(description="Pushes that message to the starter of batch ingestion")
+    subscription: str = Field(
+        description="Pushes that message to the starter of batch ingestion; empty without one"
+    )
 
 
 class Buckets(_Part):
@@ -62,7 +64,7 @@ class Tables(_Part):
 
 
 class Ingestion(_Part):
-    """What takes events and files in."""
+    """What takes events and files in; each empty where a product has none."""
 
     streaming_job: str = Field(description="Id of the Dataflow job")
     stream_template: str = Field(description="gs://... of the flex template")

@@ -44,7 +44,7 @@ def program() -> None:
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     settings = Settings.load()
     try:
-        declared = [products.load(name) for name in settings.products]
+        declared = _declared(settings)
     except products.InvalidProduct as error:
         raise pulumi.RunError(str(error)) from error
     shared = foundation.lay(settings)
@@ -75,6 +75,25 @@ def program() -> None:
     )
 
 
+def _declared(settings: Settings) -> list[products.Product]:
+    """The products to deploy, each after those that it reads from.
+
+    Raises:
+        InvalidProduct: a declaration cannot be used, or a product reads from one left out.
+    """
+    declared = [products.load(name) for name in settings.products]
+    for product in declared:
+        for owner in product.owners:
+            if owner not in settings.products:
+                raise products.InvalidProduct(
+                    f"esteira:products is {list(settings.products)}: {product.name} reads what "
+                    f"{owner} takes in; add {owner}, or leave {product.name} out"
+                )
+    # What others read from takes in all it gives, so one step back is all there is.
+    taken = {owner for product in declared for owner in product.owners}
+    return sorted(declared, key=lambda one: (one.name not in taken, len(one.owners)))
+
+
 def _lay(
     product: products.Product,
     shared: foundation.Foundation,
@@ -85,7 +104,7 @@ def _lay(
 ) -> dict[str, Any]:
     """Make all that one product has, keep its data by its name, and tell its outputs."""
     opts = pulumi.ResourceOptions(providers=[shared.provider(product)])
-    its_data = datas[product.name] = data.lay(product, shared, common, opts)
+    its_data = datas[product.name] = data.lay(product, shared, common, datas, opts)
     its_features = features.lay(product, shared, common, its_data, opts)
     its_ingestion = ingestion.lay(product, shared, its_data, opts)
     its_log = prediction_log.lay(product, shared, its_data, records, its_ingestion.caller, opts)
@@ -106,9 +125,7 @@ def _lay(
         **features.outputs(its_features),
         **operations.watch(watching, product, its_data, its_ingestion, its_model, its_api, opts),
         "service_accounts": {
-            "ingest": its_ingestion.workers.email,
-            "call": its_ingestion.caller.email,
-            "replay": its_ingestion.publisher.email,
+            **ingestion.accounts(its_ingestion),
             "train": its_model.runner.service_account,
             "serve": its_model.server.email,
             "batch": its_model.predictor.email,

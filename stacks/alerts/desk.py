@@ -29,9 +29,10 @@ class Watched:
     """Of ingestion, by the plural of the contract."""
     topics: Mapping[str, pulumi.Input[str]]
     """The same streams' topics."""
-    streaming_job: pulumi.Input[str]
-    batch_jobs: str
-    """What the names of batch ingestion jobs start with."""
+    streaming_job: pulumi.Input[str] | None
+    """None where nothing comes through Pub/Sub."""
+    batch_jobs: str | None
+    """What the names of batch ingestion jobs start with; None where nothing is taken in."""
     jobs: Mapping[str, pulumi.Input[str]]
     """Cloud Run jobs, by what they do."""
     services: Mapping[str, tuple[pulumi.Input[str], int]]

@@ -17,7 +17,10 @@ def dead_letters_metric(product: str) -> str:
 
 
 def streams(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
-    """Make the alerts on events: three for each stream, and one for those that are set aside."""
+    """Make the alerts on events: three for each stream, and one for those that are set aside.
+
+    None where a product takes in nothing itself.
+    """
     alerts = desk.settings.alerts
     made: list[AlertPolicy] = []
     for plural, subscription in sorted(about.subscriptions.items()):
@@ -90,6 +93,8 @@ def streams(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Al
                 "on the dead-letter topic.",
             ),
         ]
+    if about.batch_jobs is None:
+        return made
     counted = prometheus_name(dead_letters_metric(about.product))
     made.append(
         desk.policy(
@@ -114,6 +119,43 @@ def streams(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Al
 
 def jobs(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
     """Make the alerts on Dataflow and Cloud Run jobs."""
+    return [
+        *_streaming(about, desk, opts),
+        *_batch(about, desk, opts),
+        *(
+            desk.policy(
+                "job-failed",
+                about,
+                [
+                    Threshold(
+                        title="an execution has failed",
+                        series=Series(
+                            metric=metrics.EXECUTIONS,
+                            aligner="ALIGN_DELTA",
+                            where={
+                                "resource.labels.job_name": job,
+                                "metric.labels.result": "failed",
+                            },
+                            period_seconds=5 * MINUTES,
+                            reducer="REDUCE_SUM",
+                        ),
+                        above=0,
+                    )
+                ],
+                severity="ERROR",
+                title=f"{what} has failed",
+                part=what,
+                opts=opts,
+                summary="A Cloud Run job ended without success, after all its retries.",
+            )
+            for what, job in sorted(about.jobs.items())
+        ),
+    ]
+
+
+def _streaming(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
+    if about.streaming_job is None:
+        return []
     lag = desk.settings.alerts.oldest_unacked_seconds
     streaming = {"resource.labels.job_name": about.streaming_job}
     return [
@@ -156,6 +198,13 @@ def jobs(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Alert
             opts=opts,
             summary="The job runs, but something that it pulled has not been stored for long.",
         ),
+    ]
+
+
+def _batch(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
+    if about.batch_jobs is None:
+        return []
+    return [
         desk.policy(
             "batch-ingestion-failed",
             about,
@@ -174,33 +223,5 @@ def jobs(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Alert
             title="a file was not taken in",
             opts=opts,
             summary="The batch job for a file that landed has failed.",
-        ),
-        *(
-            desk.policy(
-                "job-failed",
-                about,
-                [
-                    Threshold(
-                        title="an execution has failed",
-                        series=Series(
-                            metric=metrics.EXECUTIONS,
-                            aligner="ALIGN_DELTA",
-                            where={
-                                "resource.labels.job_name": job,
-                                "metric.labels.result": "failed",
-                            },
-                            period_seconds=5 * MINUTES,
-                            reducer="REDUCE_SUM",
-                        ),
-                        above=0,
-                    )
-                ],
-                severity="ERROR",
-                title=f"{what} has failed",
-                part=what,
-                opts=opts,
-                summary="A Cloud Run job ended without success, after all its retries.",
-            )
-            for what, job in sorted(about.jobs.items())
         ),
     ]

@@ -28,14 +28,14 @@ def _configuration(environment: str, **more: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", products.names())
 def test_a_product_composes(compose: Any, environment: str, name: str) -> None:
-    composed = compose(_configuration(environment, products=[name]))
     product = products.load(name)
+    composed = compose(_configuration(environment, products=[*product.owners, name]))
     exported = outputs.Outputs.model_validate(composed.outputs["esteira"])
     assert exported.environment == environment
     mine = exported.products[name]
     assert set(mine.streams) == {source.contract.NAME for source in product.streams}
-    assert set(mine.landing.folders) == {source.contract.NAME for source in product.sources}
-    assert set(mine.tables.current) == {source.contract.NAME for source in product.sources}
+    assert set(mine.landing.folders) == {source.contract.NAME for source in product.own}
+    assert set(mine.tables.current) == {source.contract.NAME for source in product.own}
     for source in product.streams:
         stem = f"{name}-{source.contract.PLURAL}"
         assert mine.streams[source.contract.NAME].topic.endswith(f"/topics/{stem}")

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from stacks import settings as module
 from stacks.foundation import ROOT
 from stacks.settings import DEFAULTS, Environment, Settings, SettingsError
+from workloads import product
 
 GIVEN: dict[str, Any] = {"environment": "dev", "project": "my-project"}
 
@@ -29,7 +30,7 @@ GIVEN: dict[str, Any] = {"environment": "dev", "project": "my-project"}
         ({"locaton": "us-central1"}, "no such key; did you mean `location`?"),
         (
             {"products": ["fraud"]},
-            "allowed: a product declared under workloads/products: flight-delay",
+            f"allowed: a product declared under workloads/products: {', '.join(product.names())}",
         ),
         ({"products": "flight-delay"}, "esteira:products is 'flight-delay'; allowed:"),
         (
@@ -74,7 +75,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
 @pytest.mark.parametrize("environment", Environment)
 def test_every_environment_has_defaults_for_everything(environment: Environment) -> None:
     settings = Settings.from_values({"environment": environment.value, "project": "my-project"})
-    assert settings.products == ("flight-delay",)
+    assert settings.products == tuple(product.names())
     for group, values in DEFAULTS[environment].items():
         own = getattr(settings, group).model_dump(by_alias=True)
         assert values.items() <= own.items()

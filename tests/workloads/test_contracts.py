@@ -14,11 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from workloads import contracts, product
+from workloads import contracts, product, schemas
 from workloads.contracts import Contract, ContractViolation
 from workloads.products.flight_delay.contracts import Flight, Weather
-
-SNAPSHOTS = Path(__file__).with_name("snapshots")
 
 FLIGHT: dict[str, Any] = {
     "flight_id": "2013-01-01-UA-1545-EWR-0515",
@@ -228,33 +226,31 @@ class TestCompatibility:
 
     @pytest.mark.parametrize("name", product.names())
     def test_each_product_stays_compatible_with_what_is_deployed(self, name: str) -> None:
-        """The committed snapshot is what topics out there hold.
+        assert schemas.faults(product.load(name)) == []
 
-        After a compatible change or a new version, write it again:
-        `python tests/workloads/test_contracts.py`.
-        """
-        snapshot = json.loads((SNAPSHOTS / f"{name}.json").read_text())
-        for source in product.load(name).sources:
-            contract = source.contract
-            old = snapshot[contract.NAME].get(str(contract.VERSION))
-            assert old is not None, f"{contract.NAME} v{contract.VERSION} has no snapshot"
-            new = contracts.avro_schema(contract)
-            assert contracts.incompatibilities(old, new) == [], (
-                f"give {contract.NAME} a new VERSION"
-            )
-            assert old == new, "compatible, but the snapshot is old; write it again"
+    def test_what_no_topic_would_take_is_told_and_never_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        declared = product.load("flight-delay")
+        deployed = tmp_path / schemas.NAME
+        monkeypatch.setattr(schemas, "file", lambda _: deployed)
+        told = schemas.faults(declared)
+        assert len(told) == len(declared.own)
+        assert all("esteira product check flight-delay --write" in one for one in told)
 
+        schemas.write(declared)
+        assert schemas.faults(declared) == []
+        known = json.loads(deployed.read_text())
+        versions = known["weather"]
+        versions["1"]["fields"] = [
+            {**one, "type": "string"} if one["name"] == "humidity" else one
+            for one in versions["1"]["fields"]
+        ]
+        versions["0"] = {"older": True}
+        deployed.write_text(json.dumps(known))
 
-def write_snapshots() -> None:
-    """Write the Avro schemas of all products, keeping those of older versions."""
-    for name in product.names():
-        file = SNAPSHOTS / f"{name}.json"
-        snapshot = json.loads(file.read_text()) if file.exists() else {}
-        for source in product.load(name).sources:
-            versions = snapshot.setdefault(source.contract.NAME, {})
-            versions[str(source.contract.VERSION)] = contracts.avro_schema(source.contract)
-        file.write_text(json.dumps(snapshot, indent=2, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    write_snapshots()
+        schemas.write(declared)
+        (fault,) = schemas.faults(declared)
+        assert "field `humidity` was string" in fault
+        assert "give weather a new VERSION" in fault
+        assert json.loads(deployed.read_text())["weather"]["0"] == {"older": True}

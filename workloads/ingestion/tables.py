@@ -117,7 +117,12 @@ DISCARDED_TABLE: Final = Table(
 
 
 def tables(product: Product) -> tuple[Table, ...]:
-    """All raw tables of a product: one for each contract, then dead letters and discarded."""
+    """All raw tables of a product: one for each contract, then dead letters and discarded.
+
+    None of a product that takes in nothing itself.
+    """
+    if not product.own:
+        return ()
     return (
         *(raw(source.contract) for source in product.own),
         DEAD_LETTERS_TABLE,
