@@ -54,7 +54,7 @@ class Model:
             np.array([one or 0.0 for one in rows.column(name).to_pylist()])
             for name in ("honest", "told")
         )
-        return Answers(1 / (1 + np.exp(-(0.3 * honest + 8 * told))))
+        return Answers(1 / (1 + np.exp(-np.clip(0.3 * honest + 8 * told, -500, 500))))
 
 
 def rows_of(told: np.ndarray, honest: np.ndarray, generator: np.random.Generator) -> pa.Table:
