@@ -67,6 +67,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             "SCHEDULER_API_ENDPOINT": self.url("rest"),
             "DATAFLOW_API_ENDPOINT": self.url("rest"),
             "PROJECT_API_ENDPOINT": self.url("rest"),
+            "KUBERNETES_API_ENDPOINT": self.url("rest"),
             **(
                 {"CLOUD_SQL_EMULATOR_HOST": self.address("postgres")}
                 if "postgres" in self.ports

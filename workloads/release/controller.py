@@ -51,6 +51,7 @@ class Versions(Protocol):
     def get(self, version: str) -> Version: ...
     def move(self, alias: str, version: Version) -> None: ...
     def drop(self, alias: str) -> None: ...
+    def mark(self, version: Version, state: str) -> None: ...
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,6 +333,7 @@ class Controller:
             failure = error
             record = self._intend(record, Transition(to=State.ABORTED, reason=str(error)))
             self._back(record)
+        self._mark(record)
         record = self._store.finish(record, self._clock())
         log.info(
             TRANSITION,
@@ -366,6 +368,22 @@ class Controller:
             self._return(record)
         else:
             self._back(record)
+
+    def _mark(self, record: Record) -> None:
+        """Have the registry say of each version how far its release has come."""
+        intent = record.intent
+        if intent is None:
+            return
+        share = f"-{intent.share}" if intent.to is State.CANARY else ""
+        states = {record.version: f"{intent.to.value}{share}"}
+        for alias, state in ((CHAMPION, State.FULL), (PREVIOUS, State.RETIRED)):
+            holder_of = self._registry.find(alias)
+            if holder_of is not None:
+                states.setdefault(holder_of.number, state.value)
+        for number, state in states.items():
+            version = self._registry.find(number)
+            if version is not None:
+                self._registry.mark(version, state)
 
     def _deploy(self, record: Record) -> None:
         version = self._registry.get(record.version)

@@ -147,6 +147,7 @@ class Versions:
         self.death = death
         self.versions = {number: Version(number) for number in numbers}
         self.aliases: dict[str, str] = {}
+        self.states: dict[str, str] = {}
 
     def find(self, version: str) -> Any:
         return self.versions.get(self.aliases.get(version, version))
@@ -163,6 +164,10 @@ class Versions:
     def drop(self, alias: str) -> None:
         with self.death.around(f"drop {alias}"):
             self.aliases.pop(alias, None)
+
+    def mark(self, version: Any, state: str) -> None:
+        with self.death.around(f"mark {version.number} {state}"):
+            self.states[version.number] = state
 
 
 class FakeTarget:

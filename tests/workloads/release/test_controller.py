@@ -100,6 +100,9 @@ class TestTheNextRelease:
             ("2", "full", 100),
             ("1", "retired", 0),
         ]
+        told = [one for one in stage.death.acts if one.startswith("mark 2")]
+        assert told == [f"mark 2 {one}" for one in ("shadow", "canary-5", "canary-25", "full")]
+        assert stage.versions.states == {"1": "retired", "2": "full"}
 
     def test_keeps_its_evidence_with_each_transition(self, stage: Stage) -> None:
         stage.serve()
@@ -286,6 +289,7 @@ class TestRollBack:
         full = stage.store.last(stage.product.name, "1", State.FULL)
         assert full is not None
         assert full.reason == "version 2 was rolled back"
+        assert stage.versions.states == {"1": "full", "2": "rolled_back"}
 
     @pytest.mark.parametrize("steps", [0, 1])
     def test_takes_a_release_under_way_back(self, stage: Stage, steps: int) -> None:
@@ -471,6 +475,7 @@ def test_a_kill_before_or_after_any_act_is_mended_by_advancing(
                 with contextlib.suppress(DeployFailed, SmokeTestFailed):
                     stage.controller().advance()
             assert stage.state() == expected, where
+            assert stage.versions.states == whole.versions.states, where
             assert sum(stage.target.shares.values()) == 100, where
 
 

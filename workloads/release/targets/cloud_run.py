@@ -153,12 +153,13 @@ class CloudRunTarget:
         if not gone:
             return
         if newest in gone:
-            self._restore(shares)
-        self._untag(gone)
+            self._restore(shares, gone)
+        else:
+            self._untag(gone)
         for name in gone:
             self._delete(name)
 
-    def _restore(self, shares: Mapping[str, int]) -> None:
+    def _restore(self, shares: Mapping[str, int], gone: Collection[str]) -> None:
         """Make the newest revision one like that which serves: Cloud Run keeps the newest."""
         serving = max(shares, key=lambda one: shares[one], default="")
         source = self._revision(serving)
@@ -174,14 +175,13 @@ class CloudRunTarget:
                 **template.get("annotations", {}),
                 "restored-from": serving,
             }
-            return {**service, "template": template, "traffic": _pinned(service)}
+            return {**service, "template": template, "traffic": _without(service, gone)}
 
         self._change(change, _SPLIT_SECONDS, f"a revision like {serving}")
 
     def _untag(self, gone: Collection[str]) -> None:
         def change(service: dict[str, Any]) -> dict[str, Any]:
-            traffic = [one for one in _pinned(service) if _short(one["revision"]) not in gone]
-            return {**service, "traffic": traffic}
+            return {**service, "traffic": _without(service, gone)}
 
         self._change(change, _SPLIT_SECONDS, "the traffic")
 
@@ -297,6 +297,10 @@ def _pinned(service: Mapping[str, Any]) -> list[dict[str, Any]]:
         for (revision, tag), share in shares.items()
         if revision
     ]
+
+
+def _without(service: Mapping[str, Any], gone: Collection[str]) -> list[dict[str, Any]]:
+    return [one for one in _pinned(service) if _short(one["revision"]) not in gone]
 
 
 def _short(name: str) -> str:
