@@ -17,6 +17,7 @@ from components.workload_identity import (
     WorkloadIdentity,
     WorkloadIdentityArgs,
 )
+from stacks import records
 from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, REPORTS, Data
 from stacks.environment import environment
 from stacks.features import Features, grants
@@ -125,6 +126,7 @@ def lay(
         ),
         opts=opts,
     )
+    publishes = product.batch.publish_to_database
     predictor = WorkloadIdentity(
         f"{product.name}-batch",
         args=WorkloadIdentityArgs(
@@ -144,6 +146,7 @@ def lay(
                 Grant(role="roles/bigquery.readSessionUser", on=project, label="read-fast"),
                 # Which model is the champion is asked of the Model Registry.
                 Grant(role="roles/aiplatform.user", on=project, label="find-model"),
+                *(records.grants(tracking, project) if publishes else []),
             ],
         ),
         opts=opts,
@@ -159,14 +162,21 @@ def lay(
             time_zone=product.batch.time_zone,
             tasks=product.batch.tasks,
             command=("python", "-m", "workloads.batch_prediction"),
-            environment=environment(
-                BatchPredictionSettings,
-                {
-                    "google_cloud_project": settings.project,
-                    "google_cloud_location": settings.location,
-                    "product": product.name,
-                },
-            ),
+            environment={
+                **environment(
+                    BatchPredictionSettings,
+                    {
+                        "google_cloud_project": settings.project,
+                        "google_cloud_location": settings.location,
+                        "product": product.name,
+                    },
+                ),
+                **(
+                    records.variables(f"{product.name}-batch", predictor, tracking, opts)
+                    if publishes
+                    else {}
+                ),
+            },
             paused=settings.batch.pause_schedules,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.key("run"),
@@ -180,7 +190,7 @@ def lay(
         server=server,
         predictor=predictor,
         batch=batch,
-        retraining=_retraining(product, foundation, runner, caller, opts),
+        retraining=_retraining(product, foundation, runner, tracking, caller, opts),
         monitor=_monitor(product, data, project, opts),
     )
 
@@ -251,6 +261,7 @@ def _retraining(
     product: Product,
     foundation: Foundation,
     runner: PipelineRunner,
+    tracking: Tracking,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
 ) -> ScheduledJob | None:
@@ -285,6 +296,7 @@ def _retraining(
                     "training_image": foundation.images["training"],
                     "serving_image": foundation.images["serving"],
                     "service_account": runner.service_account,
+                    "mlflow_tracking_uri": tracking.address,
                 },
             ),
             paused=settings.batch.pause_schedules or settings.batch.pause_retraining,

@@ -201,3 +201,45 @@ class TestWorkbench:
 
 def _mine(composed: Any) -> dict[str, Any]:
     return composed.outputs["esteira"]["products"]["flight-delay"]
+
+
+class TestBatchPrediction:
+    @pytest.fixture(scope="class")
+    def both(self, compose: Any) -> Any:
+        return compose({**_configuration("local"), "products": '["flight-delay", "arrival-delay"]'})
+
+    def test_who_publishes_logs_in_to_the_database_as_itself(self, both: Any) -> None:
+        job = both.inputs(JOB, "arrival-delay-batch-prediction")
+        told = _told(job)
+        account = both.inputs("gcp:sql/user:User", "arrival-delay-batch")
+        assert told["DATABASE_USER"] == account["name"]
+        assert account["name"].startswith("arrival-delay-batch@")
+        assert (told["DATABASE_NAME"], told["PRODUCT"]) == ("esteira", "arrival-delay")
+        assert told["DATABASE_HOST"]
+        identity = job["template"]["template"]["serviceAccount"]
+        (login,) = [
+            one.inputs["member"]
+            for one in both.mocks.find("gcp:projects/iAMMember:IAMMember")
+            if one.name == "arrival-delay-batch-log-in"
+        ]
+        assert login == f"serviceAccount:{identity}"
+
+    def test_who_does_not_publish_knows_of_no_database(self, both: Any) -> None:
+        told = _told(both.inputs(JOB, "flight-delay-batch-prediction"))
+        assert not [name for name in told if name.startswith("DATABASE_")]
+        assert "flight-delay-batch" not in [one.name for one in both.mocks.find("sql/user:User")]
+
+    def test_the_table_has_the_columns_of_the_task(self, both: Any) -> None:
+        found = {
+            one.inputs["datasetId"]: [column["name"] for column in json.loads(one.inputs["schema"])]
+            for one in both.mocks.find("gcp:bigquery/table:Table")
+            if one.inputs["tableId"] == "batch"
+        }
+        assert {"probability", "answer"} <= set(found["flight_delay_predictions"])
+        assert {"prediction", "lower", "upper"} <= set(found["arrival_delay_predictions"])
+
+
+def _told(job: dict[str, Any]) -> dict[str, Any]:
+    """The environment of a job's tasks."""
+    (container,) = job["template"]["template"]["containers"]
+    return {one["name"]: one.get("value") for one in container["envs"]}
