@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     )
 
 _SQL_LOCK: Final = threading.Lock()
+# Vertex AI's modules import each other in circles: of two threads that import them at once, one may
+# find a module that is only half there.
+_IMPORTING: Final = threading.Lock()
 _POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes gives a pod its own account's token."""
 
@@ -205,7 +208,8 @@ def subscriber() -> pubsub_v1.SubscriberClient:
 
 def vertex() -> Any:
     """The Vertex AI SDK (`google.cloud.aiplatform`), initialised for this project and location."""
-    from google.cloud import aiplatform
+    with _IMPORTING:
+        from google.cloud import aiplatform
 
     _let_loggers_propagate("google.cloud.aiplatform")
     if endpoint := os.environ.get("VERTEX_API_ENDPOINT"):
@@ -225,7 +229,8 @@ def vertex() -> Any:
 @cache
 def feature_store_client() -> FeatureOnlineStoreServiceClient:
     """What answers with features of an entity. Importing it takes seconds; a channel is kept."""
-    from google.cloud.aiplatform_v1.services import feature_online_store_service as service
+    with _IMPORTING:
+        from google.cloud.aiplatform_v1.services import feature_online_store_service as service
 
     return service.FeatureOnlineStoreServiceClient(**_vertex_options())
 
@@ -233,7 +238,10 @@ def feature_store_client() -> FeatureOnlineStoreServiceClient:
 @cache
 def feature_store_admin_client() -> FeatureOnlineStoreAdminServiceClient:
     """What syncs feature views, and tells of their syncs."""
-    from google.cloud.aiplatform_v1.services import feature_online_store_admin_service as service
+    with _IMPORTING:
+        from google.cloud.aiplatform_v1.services import (
+            feature_online_store_admin_service as service,
+        )
 
     return service.FeatureOnlineStoreAdminServiceClient(**_vertex_options())
 

@@ -126,6 +126,8 @@ class OnlineFeatures:
         return [known[one] for one in entities]
 
     def _several(self, entities: Sequence[str], deadline: float) -> dict[str, FeatureRow | None]:
+        # Made once here, not by each thread for itself.
+        gcp.feature_store_client()
         asked: dict[str, Future[FeatureRow | None]] = {
             one: self._pool.submit(self._one, one, deadline) for one in entities
         }
