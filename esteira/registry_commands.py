@@ -178,7 +178,7 @@ def _document(registry: Registry, one: Recorded, numbers: dict[str, str]) -> dic
     from workloads.artifacts import ArtifactNotFound
 
     try:
-        card = model_card.read(registry.product, one)
+        card = model_card.read(one)
     except ArtifactNotFound as error:
         card = None
         console.print(f"[yellow]version {one.number}[/]: {escape(str(error))}", highlight=False)

@@ -50,7 +50,7 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
         # What is replayed here happened years ago: a run over the last weeks would find no rows.
         "batch": {"maxConcurrentJobs": 2, "pauseRetraining": True},
         "database": {"enabled": True, "highlyAvailable": False, "backups": False},
-        "tracking": {"enabled": False},
+        "tracking": {"enabled": True},
         "experiments": {"metadataStore": False, "tensorboard": False},
         "serving": {"api": False},
         "features": {"registry": False, "online": True},

@@ -47,7 +47,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
 
 
-def read(product: Product, recorded: Recorded) -> Card:
+def read(recorded: Recorded) -> Card:
     """What is known of a version.
 
     Raises:
@@ -58,13 +58,13 @@ def read(product: Product, recorded: Recorded) -> Card:
         version=recorded,
         manifest=manifest,
         evaluation=recorded.folder.read_json(METRICS, dict[str, Any]),
-        verdict=verdict(product, manifest.run),
+        verdict=verdict(recorded.folder),
     )
 
 
 def write(product: Product, recorded: Recorded) -> str:
     """Make the card of a version, put it beside it, and return it. Repeatable."""
-    text = markdown(product, read(product, recorded))
+    text = markdown(product, read(recorded))
     try:
         known = recorded.folder.read(CARD).decode()
     except ArtifactNotFound:
@@ -75,13 +75,12 @@ def write(product: Product, recorded: Recorded) -> str:
     return text
 
 
-def verdict(product: Product, run: str) -> Verdict | None:
-    """The last decision of the gate on the version of a run; none if there was none."""
-    folder = Folder.of(product, _DECISIONS)
+def verdict(folder: Folder) -> Verdict | None:
+    """The last decision of the gate on the version of a folder; none if there was none."""
     found = [
         _verdict(folder.read_json(name, dict[str, Any]))
         for name in folder.listed()
-        if name.startswith(f"{run}-against-") and name.endswith(".json")
+        if name.startswith(f"{_DECISIONS}/") and name.endswith(".json")
     ]
     return max(found, key=lambda one: one.decided_at, default=None)
 

@@ -10,6 +10,7 @@ import pytest
 
 RUN = "gcp:cloudrunv2/service:Service"
 SERVER = "mlflow-tracking"
+ROLES = ("train", "release")
 
 
 def configuration(environment: str, **more: Any) -> dict[str, str]:
@@ -52,7 +53,9 @@ class TestRecords:
 
     def test_only_who_trains_may_log_runs(self, dev: Any) -> None:
         assert callers(dev, SERVER) == {
-            "serviceAccount:flight-delay-train@esteira-dev.iam.gserviceaccount.com"
+            f"serviceAccount:{product}-{role}@esteira-dev.iam.gserviceaccount.com"
+            for product in ("arrival-delay", "flight-delay")
+            for role in ROLES
         }
         assert dev.inputs(RUN, SERVER)["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
 
@@ -86,16 +89,33 @@ class TestRecords:
         assert stack.outputs["esteira"]["tracking"] == {"url": None, "artifacts": None}
         assert "tracking" not in stack.outputs["esteira"]["images"]
 
-    def test_the_local_stack_has_them_when_asked_and_pays_nothing_otherwise(
+    def test_the_local_stack_has_mlflow_and_starts_it_with_its_first_request(
         self, compose: Any
     ) -> None:
         plain = compose(configuration("local"))
-        assert plain.mocks.find("DatabaseInstance") == []
-        assert plain.outputs["esteira"]["database"]["databases"] == []
-        asked = compose(
-            configuration("local", database={"enabled": True}, tracking={"enabled": True})
+        assert plain.outputs["esteira"]["database"]["databases"] == ["esteira", "mlflow"]
+        assert variables(plain, SERVER)["ALLOWED_HOSTS"] == "127.0.0.1:*"
+        assert plain.inputs(RUN, SERVER)["template"]["healthCheckDisabled"] is True
+        bare = compose(
+            configuration(
+                "local",
+                database={"enabled": False},
+                tracking={"enabled": False},
+                features={"online": False},
+            )
         )
-        assert variables(asked, SERVER)["ALLOWED_HOSTS"] == "127.0.0.1:*"
+        assert bare.mocks.find("DatabaseInstance") == []
+        assert bare.outputs["esteira"]["database"]["databases"] == []
+
+    def test_a_deployment_elsewhere_tries_it(self, dev: Any) -> None:
+        assert "healthCheckDisabled" not in dev.inputs(RUN, SERVER)["template"]
+
+    def test_who_trains_on_schedule_is_told_its_address(self, dev: Any) -> None:
+        [container] = dev.inputs("gcp:cloudrunv2/job:Job", "flight-delay-retraining")["template"][
+            "template"
+        ]["containers"]
+        told = {one["name"]: one.get("value", "") for one in container["envs"]}
+        assert told["MLFLOW_TRACKING_URI"] == dev.outputs["esteira"]["tracking"]["url"]
 
 
 class TestPredictionApi:

@@ -9,6 +9,7 @@ import pytest
 from tests.workloads.registry.conftest import Add, register
 from workloads import model_card
 from workloads.artifacts import ArtifactNotFound, Folder
+from workloads.gate.record import FOLDER, name
 from workloads.manifest import METRICS
 from workloads.product import Product
 from workloads.registry import Recorded, Registry
@@ -26,7 +27,7 @@ def recorded(alone: Registry) -> Recorded:
     return alone.record("1")
 
 
-def decide(product: Product, day: int, *, approved: bool, champion: str | None) -> None:
+def decide(folder: Folder, day: int, *, approved: bool, champion: str | None) -> None:
     decision: dict[str, Any] = {
         "approved": approved,
         "decided_at": f"2026-11-{day:02d}T10:00:00Z",
@@ -39,8 +40,7 @@ def decide(product: Product, day: int, *, approved: bool, champion: str | None) 
         },
         "record": f"gs://b/decisions/{day}.json",
     }
-    against = champion or "none"
-    Folder.of(product, "decisions").write_json(f"carded-against-{against}.json", decision)
+    Folder(f"{folder.uri}/{FOLDER}").write_json(f"{name(champion)}.json", decision)
 
 
 def test_it_holds_what_a_reader_has_to_know(alone: Registry, recorded: Recorded) -> None:
@@ -66,8 +66,8 @@ def test_it_shows_the_last_decision_with_what_failed_first(
     alone: Registry, recorded: Recorded
 ) -> None:
     assert "None yet." in model_card.write(alone.product, recorded)
-    decide(alone.product, 1, approved=True, champion=None)
-    decide(alone.product, 2, approved=False, champion="7")
+    decide(recorded.folder, 1, approved=True, champion=None)
+    decide(recorded.folder, 2, approved=False, champion="7")
 
     text = model_card.write(alone.product, recorded)
 
@@ -87,7 +87,7 @@ def test_a_value_with_a_pipe_stays_in_its_cell(alone: Registry, recorded: Record
 
 def test_a_release_renews_it(registry: Registry, add: Add) -> None:
     version = add("carded", 1)
-    decide(registry.product, 3, approved=True, champion=None)
+    decide(version.folder, 3, approved=True, champion=None)
 
     registry.mark(version, "shadow")
 
