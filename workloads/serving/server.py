@@ -50,11 +50,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: see the module."""
-        self._app.end()
-        # Whoever has connected already is let in before the door closes.
+        # Whoever has connected already is let in before the door closes. Only then is anybody told
+        # to go: who connects anew at once would be reset amid those who wait to be let in.
         await asyncio.sleep(0)
         for server in self.servers:
             server.close()
+        self._app.end()
         latest = time.monotonic() + self._grace
         silent_since = time.monotonic()
         seen: Any = None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,11 +22,14 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from workloads.artifacts import Folder
 from workloads.manifest import EXAMPLES, MANIFEST, MODEL, Example, Manifest
 from workloads.product import Product
 from workloads.registry import Registry, Version
 from workloads.scoring import Answers, ModelRefused
+from workloads.serving import champion as champions
 from workloads.serving.app import build
+from workloads.serving.champion import Champion
 from workloads.serving.model import ServedModel
 from workloads.serving.request import MAX_FAULTS
 from workloads.serving.settings import ServingSettings
@@ -268,6 +274,84 @@ class TestTheContainer:
         assert answer.startswith(b"HTTP/1.1 200")
         assert server.wait(timeout=10) == 0
 
+    def test_told_to_end_under_load_it_drops_no_request(
+        self, server: subprocess.Popen[bytes], environment: dict[str, str]
+    ) -> None:
+        address = ("127.0.0.1", int(environment["AIP_HTTP_PORT"]))
+        body = json.dumps({"instances": [GOOD]}).encode()
+        request = b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (
+            len(body),
+            body,
+        )
+        answered, told, faults = [0] * 8, threading.Barrier(9), list[str]()
+
+        def call(number: int) -> None:
+            told.wait(10)
+            while True:
+                try:
+                    line = socket.create_connection(address, timeout=10)
+                except OSError:  # nobody listens any more: no request was sent
+                    return
+                with line:
+                    while True:
+                        try:
+                            line.sendall(request)
+                            head = _answer(line)
+                        except OSError as error:
+                            head = repr(error).encode()
+                        if not head.startswith(b"HTTP/1.1 200"):
+                            faults.append(f"after {answered[number]} answers: {head!r}")
+                            return
+                        answered[number] += 1
+                        if b"connection: close" in head:
+                            break
+
+        threads = [threading.Thread(target=call, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        told.wait(10)
+        deadline = time.monotonic() + 30
+        while min(answered) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=20) == 0
+        for thread in threads:
+            thread.join(10)
+
+        assert faults == []
+        assert min(answered) >= 20
+
+    def test_a_flipped_byte_is_never_loaded_and_the_old_model_goes_on_answering(
+        self, version: Version, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        altered = Folder(f"{version.folder.uri}-altered")
+        content = bytearray(version.folder.read(MODEL))
+        content[len(content) // 2] ^= 1
+        altered.write_json(MANIFEST, version.manifest())
+        altered.write(MODEL, bytes(content), "application/octet-stream")
+        released = SimpleNamespace(number="1", folder=version.folder)
+        registry = SimpleNamespace(find=lambda alias: released)
+        monkeypatch.setattr(champions, "Registry", lambda product: registry)
+        champion = Champion(
+            ServingSettings(
+                product="flight-delay",
+                model_alias="champion",
+                google_cloud_project="p",
+                google_cloud_location="us-central1",
+            )
+        )
+        champion.look()
+        before = champion.current()
+        assert before is not None
+
+        released = SimpleNamespace(number="2", folder=altered)
+        champion.look()
+
+        assert champion.current() is before
+        assert "It is not the model that was evaluated, and is not loaded" in caplog.text
+        client = TestClient(build(champion._settings, champion))
+        assert client.post("/predict", json={"instances": [GOOD]}).status_code == 200
+
     def test_refuses_a_model_that_is_not_the_registered_one(
         self, environment: dict[str, str]
     ) -> None:
@@ -289,8 +373,6 @@ class TestTheContainer:
     def test_refuses_a_manifest_of_something_else(
         self, version: Version, change: dict[str, Any], said: str
     ) -> None:
-        from workloads.artifacts import Folder
-
         other = Folder(f"{version.folder.uri}-other")
         manifest = msgspec.structs.replace(version.manifest(), **change)
         other.write_json(MANIFEST, manifest)
@@ -308,6 +390,18 @@ class TestTheContainer:
         assert process.returncode == 2
         assert "AIP_HTTP_PORT is 'http'" in log
         assert "AIP_STORAGE_URI is '/tmp/x'" in log
+
+
+def _answer(line: socket.socket) -> bytes:
+    """The head of an answer, once all of it is there; what came, where it ended before."""
+    found = b""
+    while True:
+        piece = line.recv(65_536)
+        found += piece
+        head, end, body = found.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        if not piece or (end and length and len(body) == int(length[1])):
+            return head if piece else b"cut off: " + found
 
 
 def _listens(address: tuple[str, int]) -> bool:
