@@ -19,6 +19,7 @@ from google.pubsub_v1.types import Subscription
 from localcloud.home import Home
 from localcloud.services.pubsub import wire
 from localcloud.services.pubsub.avro_codec import parse
+from localcloud.services.pubsub.messages import Message
 from localcloud.services.pubsub.rows import Rows
 from workloads import contracts, database
 from workloads import product as products
