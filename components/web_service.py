@@ -54,6 +54,9 @@ class WebServiceArgs:
     """Through which all traffic leaves; Google's own way out when not given."""
     kms_key: pulumi.Input[str] | None = None
     deletion_protection: bool = False
+    released: bool = False
+    """Whether revisions and traffic are changed by releases: they are made as given here once, and
+    left alone from then on."""
 
     def __post_init__(self) -> None:
         who = "WebService"
@@ -100,7 +103,9 @@ class WebService(pulumi.ComponentResource):
                 subnetwork=args.subnetwork,
                 kms_key=args.kms_key,
             ),
-            opts=child_opts(self),
+            opts=child_opts(
+                self, ignore_changes=["template", "traffics"] if args.released else None
+            ),
         )
         self.invokers = {
             label: gcp.cloudrunv2.ServiceIamMember(

@@ -25,6 +25,7 @@ from stacks.foundation import ROOT, Foundation
 from stacks.ingestion import Ingestion
 from stacks.model import Model
 from stacks.prediction_api import PredictionApi
+from stacks.release import Release
 from stacks.tracking import Tracking
 from workloads import telemetry
 from workloads.notifications.settings import RelaySecrets, RelaySettings
@@ -94,6 +95,7 @@ def watch(
     ingestion: Ingestion,
     model: Model,
     api: PredictionApi | None,
+    release: Release | None,
     opts: pulumi.ResourceOptions,
 ) -> dict[str, Any]:
     """Make the alerts, metrics and dashboards of one product, and tell its outputs.
@@ -101,7 +103,7 @@ def watch(
     Args:
         operations: What products share.
         product: The declaration.
-        data, ingestion, model, api: What is watched.
+        data, ingestion, model, api, release: What is watched.
         opts: Carry the product's provider.
     """
     settings = operations.foundation.settings
@@ -128,6 +130,7 @@ def watch(
         jobs={
             "batch-prediction": model.batch.job.name,
             **({} if model.retraining is None else {"retraining": model.retraining.job.name}),
+            **({} if release is None else {"release": release.job.job.name}),
         },
         services={
             **(

@@ -104,6 +104,16 @@ class Batch(_Part):
     time_zone: str
 
 
+class Release(_Part):
+    """What releases models; empty where the stack has no database to keep releases in."""
+
+    job: str | None = Field(description="Cloud Run job that advances releases, or does as told")
+    schedule: str | None = Field(description="Cloud Scheduler job of the same name")
+    database: str | None = Field(description="Name of the database that releases are kept in")
+    database_host: str | None = Field(description="Its private address")
+    database_user: str | None = Field(description="Whom the job logs in as")
+
+
 class Features(_Part):
     """The product in Vertex AI's feature store; empty where the stack has none."""
 
@@ -178,6 +188,7 @@ class Product(_Part):
     training: Training
     endpoint: Endpoint
     batch: Batch
+    release: Release
     api: Api
     features: Features
     monitoring: Monitoring

@@ -29,6 +29,7 @@ from stacks.foundation import Foundation
 from stacks.names import account_id
 from stacks.prediction_log import PredictionLogs
 from workloads.product import Product
+from workloads.release.policy import ServingTarget
 from workloads.serving import gateway as documents
 from workloads.serving.settings import ServingSettings
 
@@ -194,6 +195,7 @@ def _service(
             subnetwork=foundation.subnetwork,
             kms_key=foundation.key("run"),
             deletion_protection=settings.security.deletion_protection,
+            released=product.serving.target is ServingTarget.CLOUD_RUN,
         ),
         opts=opts,
     )

@@ -22,6 +22,7 @@ from stacks import (
     outputs,
     prediction_api,
     prediction_log,
+    release,
     tracking,
     workbench,
 )
@@ -114,6 +115,9 @@ def _lay(
     its_api = prediction_api.lay(
         product, shared, its_data, its_features, its_log, its_ingestion.caller, opts
     )
+    its_release = release.lay(
+        product, shared, its_data, its_model, its_api, records, its_ingestion.caller, opts
+    )
     return {
         "name": product.name,
         "title": product.title,
@@ -122,13 +126,17 @@ def _lay(
         **ingestion.outputs(product, its_data, its_ingestion),
         **model.outputs(product, shared, its_data, its_model),
         **prediction_api.outputs(its_api),
+        **release.outputs(its_release),
         **features.outputs(its_features),
-        **operations.watch(watching, product, its_data, its_ingestion, its_model, its_api, opts),
+        **operations.watch(
+            watching, product, its_data, its_ingestion, its_model, its_api, its_release, opts
+        ),
         "service_accounts": {
             **ingestion.accounts(its_ingestion),
             "train": its_model.runner.service_account,
             "serve": its_model.server.email,
             "batch": its_model.predictor.email,
             "monitor": its_model.monitor.email,
+            **({} if its_release is None else {"release": its_release.identity.email}),
         },
     }

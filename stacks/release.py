@@ -20,6 +20,7 @@ from components.workload_identity import (
 )
 from stacks import records
 from stacks.data import PREDICTIONS, Data
+from stacks.defaults import Environment
 from stacks.environment import environment, variable
 from stacks.foundation import Foundation
 from stacks.model import Model
@@ -99,7 +100,8 @@ def lay(
                 ),
                 **told,
             },
-            paused=settings.batch.pause_schedules,
+            # Locally a person advances releases: every ten minutes would be for nothing else.
+            paused=settings.batch.pause_schedules or settings.environment is Environment.LOCAL,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.key("run"),
             deletion_protection=settings.security.deletion_protection,

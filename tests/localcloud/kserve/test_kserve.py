@@ -152,8 +152,13 @@ def test_it_serves_again_after_a_kill(serving: Cluster) -> None:
     serving.rest.kill()
     serving.rest.start()
 
-    serving.until(lambda: serving.answers(1) == {"one": 1})
+    def answers() -> bool:
+        try:
+            return serving.answers(1) == {"one": 1}
+        except requests.ConnectionError:
+            return False
 
+    serving.until(answers)
     assert serving.get()["status"]["url"] == before
 
 
