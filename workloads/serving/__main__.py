@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -109,7 +110,17 @@ def _lookup(settings: ServingSettings) -> Lookup | None:
     from workloads import product as products
     from workloads.features.online import OnlineFeatures
 
-    return OnlineFeatures(products.load(settings.product)).fetch
+    online = OnlineFeatures(products.load(settings.product))
+    # The first question would otherwise wait for the client to be imported.
+    threading.Thread(target=_prepared, args=[online.prepare], name="features", daemon=True).start()
+    return online.fetch
+
+
+def _prepared(prepare: Callable[[], None]) -> None:
+    try:
+        prepare()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the questions meet it too
+        log.warning("features cannot be looked up yet: %s", error)
 
 
 def _always(model: ServedModel) -> ServedModel:

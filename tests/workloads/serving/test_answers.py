@@ -206,7 +206,7 @@ class TestEntities:
 class TestExperiments:
     @pytest.fixture
     def champion(self, flights: Product) -> Champion:
-        arms = SimpleNamespace(
+        arms: Any = SimpleNamespace(
             experiment=SimpleNamespace(challenger="8"),
             assign=lambda key: "challenger" if key in ("bea", "eva") else "champion",
         )
@@ -261,7 +261,11 @@ def test_what_is_counted(halves: Halves) -> None:
     post(app, {"instances": [GOOD] * 3})
     run(ask(app, b"{"))
     text = run(ask(app, path="/metrics")).body.decode()
-    lines = dict(line.rpartition(" ")[::2] for line in text.splitlines() if line[0] != "#")
+    lines: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, _, number = line.rpartition(" ")
+            lines[name] = number
     assert lines['esteira_requests_total{protocol="vertex",code="200"}'] == "1"
     assert lines['esteira_requests_total{protocol="vertex",code="422"}'] == "1"
     assert lines['esteira_batch_rows_bucket{le="2"}'] == "0"
