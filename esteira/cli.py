@@ -21,6 +21,7 @@ from esteira import (
     feature_commands,
     model_commands,
     policy_commands,
+    product_commands,
     project_commands,
     registry_commands,
 )
@@ -43,6 +44,7 @@ feature_commands.register(app)
 model_commands.register(app)
 experiment_commands.register(app)
 policy_commands.register(app)
+product_commands.register(app)
 project_commands.register(app)
 registry_commands.register(app)
 

@@ -1,0 +1,294 @@
+"""A product that did not exist a moment ago: scaffolded, previewed, trained, served."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from esteira.scaffold import PRODUCTS, TESTS, InvalidName, Scaffold
+from stacks.outputs import Outputs
+from tests.stacks.conftest import _compose
+from workloads import product as products
+from workloads import products as package
+from workloads import schemas
+from workloads.contracts import convert, fields
+from workloads.features.query import FeatureQuery
+from workloads.manifest import Data, Manifest
+from workloads.product import Product, Task
+from workloads.scoring import Scorer
+from workloads.serving.model import ServedModel
+from workloads.training import data, evaluation, fitting
+from workloads.training.data import Extract
+
+# Boosting spins at barriers by default; beside other processes a fit of 1 s then takes 20.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=list(Task))
+def task(request: pytest.FixtureRequest) -> Task:
+    return request.param
+
+
+@pytest.fixture
+def made(tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> Iterator[Product]:
+    """A new product, outside the checkout, that `products.load` finds all the same."""
+    scaffold = Scaffold(name=f"parcel-{task.value[:5]}", task=task)
+    scaffold.write(tmp_path)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / PRODUCTS)])
+    yield products.load(scaffold.name)
+    for name in [one for one in sys.modules if f"workloads.products.{scaffold.id}" in one]:
+        del sys.modules[name]
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name",
+        ["Parcel", "1st", "", "parcel-", "a" * 31, "parcel_loss", "class", "a--b", "../x", "é"],
+    )
+    def test_that_no_product_can_have_are_refused(self, name: str) -> None:
+        with pytest.raises(InvalidName, match="allowed: "):
+            Scaffold(name=name, task=Task.REGRESSION)
+
+    def test_that_exist_are_refused_and_nothing_is_touched(self, tmp_path: Path) -> None:
+        scaffold = Scaffold(name="parcels", task=Task.REGRESSION)
+        scaffold.write(tmp_path)
+        mine = tmp_path / PRODUCTS / "parcels" / "product.py"
+        mine.write_text("mine")
+
+        with pytest.raises(InvalidName, match="exists; choose another name"):
+            scaffold.write(tmp_path)
+
+        assert mine.read_text() == "mine"
+
+    def test_whose_test_is_of_something_else_are_refused(self, tmp_path: Path) -> None:
+        theirs = tmp_path / TESTS / "test_parcels.py"
+        theirs.parent.mkdir(parents=True)
+        theirs.write_text("theirs")
+
+        with pytest.raises(InvalidName, match="tests something else"):
+            Scaffold(name="parcels", task=Task.REGRESSION).write(tmp_path)
+
+        assert theirs.read_text() == "theirs"
+        assert not (tmp_path / PRODUCTS).exists()
+
+
+class TestBeingKilled:
+    @pytest.mark.parametrize("step", ["write_text", "rename"])
+    def test_leaves_no_product_and_can_be_run_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        scaffold = Scaffold(name="parcels", task=Task.CLASSIFICATION)
+        calls = 0
+        real = getattr(Path, step)
+
+        def killed(path: Path, *given: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if step == "rename" or calls == 4:
+                raise KeyboardInterrupt
+            return real(path, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                scaffold.write(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(package, "__path__", [str(tmp_path / PRODUCTS)])
+            assert products.names() == []
+
+        files = scaffold.write(tmp_path)
+
+        assert [one.name for one in (tmp_path / PRODUCTS).iterdir()] == ["parcels"]
+        assert all(one.is_file() for one in files)
+
+
+def test_a_new_folder_is_formatted_checked_and_whole(made: Product, tmp_path: Path) -> None:
+    folder = tmp_path / PRODUCTS / made.id
+    assert {one.name for one in folder.iterdir() if one.is_file()} == {
+        "__init__.py",
+        "contracts.py",
+        "dataset.py",
+        "features.sql",
+        "product.py",
+        "training.py",
+    }
+    test = tmp_path / TESTS / f"test_{made.id}.py"
+    for file in [*folder.glob("*.py"), test]:
+        assert ast.get_docstring(ast.parse(file.read_text())), file
+    ruff = [str(Path(sys.executable).with_name("ruff"))]
+    given = ["--no-cache", "--config", str(CHECKOUT / "pyproject.toml"), str(tmp_path)]
+    # Away from the checkout, ruff cannot tell whose packages are imported.
+    for words in (["format", "--check"], ["check", "--ignore", "I001"]):
+        ended = subprocess.run([*ruff, *words, *given], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize("environment", ["local", "prod"])
+def test_it_is_previewed_from_its_declaration_alone(made: Product, environment: str) -> None:
+    composed = _compose(
+        {
+            "environment": environment,
+            "project": "esteira-test",
+            "products": json.dumps([made.name]),
+        }
+    )
+
+    mine = Outputs.model_validate(composed.outputs["esteira"]).products[made.name]
+    assert set(mine.streams) == {"case", "outcome"}
+    assert set(mine.tables.raw) == {"cases", "outcomes", "dead_letters", "discarded"}
+    assert mine.endpoint.display_name == made.name
+
+
+def features(product: Product, seed: int, count: int = 1200) -> pa.Table:
+    """Rows that its feature query could have given, whose label follows from the size."""
+    draw = np.random.default_rng(seed)
+    size = draw.uniform(0, 100, count)
+    amount = size / 2 + draw.normal(0, 5, count)
+    columns: dict[str, Any] = {
+        "case_id": [f"case-{seed}-{one}" for one in range(count)],
+        "asked_at": [NOW + timedelta(minutes=one) for one in range(count)],
+        "region": draw.choice(["north", "south"], count).tolist(),
+        "size": size,
+        "age": [None if one < 0.1 else one for one in draw.random(count)],
+        "region_amount_7d": draw.uniform(0, 10, count),
+        "bad": amount > 25,
+        "amount": amount,
+    }
+    table = pa.table({name: columns[name] for name in FeatureQuery(product).columns})
+    assert set(product.features.request.__struct_fields__) <= set(table.column_names)
+    return table
+
+
+def test_it_is_trained_and_served(made: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"training": features(made, 1), "holdout": features(made, 2)}
+    monkeypatch.setattr(data, "thaw", lambda uri, _: tables[uri])
+    parts = Extract(
+        **{
+            name: Data(uri=name, sha256="", rows=one.num_rows, start=NOW, end=NOW)
+            for name, one in tables.items()
+        }
+    )
+    model = fitting.fit_and_export(made, parts)
+    found = evaluation.evaluate(made, model, parts).evaluation
+    request = made.features.request
+    served = ServedModel(
+        Manifest(
+            product=made.name,
+            run="run-1",
+            contract=request.NAME,
+            contract_version=request.VERSION,
+            features=request.__struct_fields__,
+            label=made.label.column,
+            model_sha256="",
+            task=made.task,
+            threshold=found.threshold,
+            training=parts.training,
+            holdout=parts.holdout,
+            metrics=found.metrics,
+            baseline=found.baseline,
+            code_version="1",
+        ),
+        Scorer(model, request, made.task),
+        request,
+    )
+    small, large = (
+        convert(request, {"region": "north", "size": size, "region_amount_7d": 5.0})
+        for size in (2.0, 98.0)
+    )
+
+    answers = served.answers(served.score([small, large]))
+
+    if made.task is Task.CLASSIFICATION:
+        assert [one["bad"] for one in answers] == [False, True]
+        assert answers[0]["probability"] < 0.1 < 0.9 < answers[1]["probability"]
+    else:
+        assert answers[0]["amount"] < 10 < 40 < answers[1]["amount"]
+        assert all(one["lower"] < one["amount"] < one["upper"] for one in answers)
+    assert all(one["model"] == "run-1" for one in answers)
+    json.dumps(msgspec.to_builtins(answers))
+
+
+def test_its_schemas_are_written_beside_it(made: Product) -> None:
+    assert len(schemas.faults(made)) == len(made.own)
+
+    schemas.write(made)
+
+    assert schemas.faults(made) == []
+    assert schemas.file(made).parent == made.features.sql.parent
+
+
+def test_its_sample_keeps_its_contracts(made: Product) -> None:
+    from workloads.replay import history
+
+    for source in made.own:
+        rows = history.frame(made, source.contract).head(20)
+        kinds = {one.name: one.kind for one in fields(source.contract)}
+        assert set(rows.columns) == set(kinds)
+        for line in history.lines(rows, source.contract).splitlines():
+            convert(source.contract, json.loads(line))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_whole_way_in_a_checkout_of_its_own(tmp_path: Path, task: Task) -> None:
+    """The commands as a data team would type them, then the test that they were given.
+
+    In a copy of the checkout, so that whatever ends this test leaves nothing behind here.
+    """
+    copy = tmp_path / "checkout"
+    tracked = subprocess.run(
+        ["git", "-C", str(CHECKOUT), "ls-files", "-coz", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+    )
+    for name in tracked.stdout.decode().split("\0"):
+        if name and (CHECKOUT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, copy / name)
+    (copy / ".esteira").symlink_to(CHECKOUT / ".esteira")
+    environment = {
+        **os.environ,
+        "ESTEIRA_STATE": str(tmp_path / "state"),
+        "PYTHONPATH": str(copy),
+        "COLUMNS": "200",
+    }
+
+    def run(*words: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, f"{words}\n{ended.stdout}\n{ended.stderr}"
+        return ended.stdout
+
+    esteira = ("-m", "esteira.cli")
+    told = json.loads(
+        run(*esteira, "product", "new", "parcel-loss", "--task", task.value, "--json")
+    )
+    assert "workloads/products/parcel_loss/schemas.json" in told["files"]
+    listed = json.loads(run(*esteira, "product", "list", "--json"))
+    assert {"name": "parcel-loss", "task": task.value}.items() <= next(
+        one for one in listed if one["name"] == "parcel-loss"
+    ).items()
+    findings = json.loads(run(*esteira, "product", "check", "parcel-loss", "--json"))
+    assert not [one for one in findings if one["passed"] is False]
+    pytest_ = ("-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider")
+    run(*pytest_, "tests/workloads/products/test_parcel_loss.py")
+    run(*pytest_, "tests/stacks/test_program.py", "-k", "composes and parcel")
+    run("-m", "ruff", "check", "--no-cache", "workloads/products", "tests/workloads/products")
