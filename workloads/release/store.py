@@ -403,8 +403,8 @@ def opened(settings: DatabaseSettings, actor: str) -> Iterator[Store]:
         )
     except psycopg.OperationalError as error:
         raise NoRecords(
-            f"releases are kept in PostgreSQL, which does not answer: {str(error).strip()}. The "
-            "stack has one where `database.enabled` is true; `esteira up STACK` makes it"
+            "releases are kept in PostgreSQL, which a stack has where `database.enabled` is true "
+            f"and `esteira up STACK` makes; it does not answer: {' '.join(str(error).split())}"
         ) from error
     with connection:
         yield Store(connection, actor)
