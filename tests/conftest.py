@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    from xdist.scheduler import LoadScopeScheduling
 
 # The same examples on every run, so that a failure is one of the change at hand. To look for new
 # ones: `.venv/bin/python -m pytest --hypothesis-profile=explore`.
@@ -17,21 +14,44 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("repeatable")
 
-TOGETHER: Final = (
-    "tests/e2e/",
+# The longest first, so that none is left over at the end; of two that fit, the first counts.
+FIXTURES: Final = {
+    "platform": "platform",
+    "_processes": "cloud",
+    "_postgres": "releases",
+    "tracking_cloud": "tracking",
+}
+"""Fixtures that are dear, and the name of those who share them: they go to one worker, which makes
+each once."""
+FOLDERS: Final = (
     "tests/workloads/ingestion/",
-    "tests/workloads/",
     "tests/localcloud/provider/",
+    "tests/localcloud/vertex/",
     "tests/stacks/",
 )
-"""Folders whose tests share dear fixtures: each goes to one worker, so that its platform, local
-cloud or engine is made once. The longest first, so that none is left over at the end; of two that
-fit, the first counts."""
+"""Folders all of whose tests share what is dear. Elsewhere those of a file go to one worker."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest."""
-    items.sort(key=lambda item: _rank(item.nodeid))
+    """Say who shares a worker (`--dist loadgroup`), and begin with those who take longest."""
+    ranks: dict[str, int] = {}
+    for item in items:
+        rank, group = _group(item)
+        item.add_marker(pytest.mark.xdist_group(group))
+        ranks[item.nodeid] = rank
+    items.sort(key=lambda item: ranks[item.nodeid])
+
+
+def _group(item: pytest.Item) -> tuple[int, str]:
+    used = set(getattr(item, "fixturenames", ()))
+    for rank, (fixture, name) in enumerate(FIXTURES.items()):
+        if fixture in used:
+            return rank, name
+    for rank, folder in enumerate(FOLDERS, len(FIXTURES)):
+        if item.nodeid.startswith(folder):
+            return rank, folder
+    return len(FIXTURES) + len(FOLDERS), item.nodeid.split("::", 1)[0]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,20 +63,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         asyncio.get_event_loop_policy().get_event_loop()
     except RuntimeError:
         asyncio.set_event_loop(asyncio.new_event_loop())
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Tests of a folder in `TOGETHER` share a worker, and elsewhere those of a file."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFixtures(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            rank = _rank(nodeid)
-            return TOGETHER[rank] if rank < len(TOGETHER) else nodeid.split("::", 1)[0]
-
-    return ByFixtures(config, log)
-
-
-def _rank(nodeid: str) -> int:
-    return next((n for n, one in enumerate(TOGETHER) if nodeid.startswith(one)), len(TOGETHER))
