@@ -16,19 +16,20 @@ from workloads.artifacts import ArtifactNotFound, Folder
 from workloads.database import DatabaseSettings, NoCertificates
 from workloads.product import Product
 from workloads.registry import NoSuchVersion
+from workloads.release.acts import Progress
 from workloads.release.approval import NotApproved
 from workloads.release.controller import (
     Controller,
     NothingToRollBackTo,
     NothingUnderWay,
-    Progress,
     Status,
 )
 from workloads.release.endpoint import NoEndpoint
+from workloads.release.records import Passed, Record
 from workloads.release.settings import FOLDER, ReleaseSettings
 from workloads.release.smoke import SmokeTestFailed
 from workloads.release.states import State, Strategy
-from workloads.release.store import Busy, NoRecords, Overtaken, Passed, Record, opened
+from workloads.release.store import Busy, NoRecords, Overtaken, opened
 from workloads.release.targets import DeployFailed, InvalidSplit
 from workloads.scoring import ModelRefused
 
