@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from workloads import contracts, gcp
-from workloads.prediction_log.contract import PredictionLogged, Variant
+from workloads import gcp
+from workloads.prediction_log.contract import Variant
 
 log: Final = logging.getLogger(__name__)
 
@@ -199,32 +199,41 @@ class Publisher:
             self.waiting = max(0, self.waiting - len(messages))
 
     def _messages(self, entry: Entry) -> Iterator[dict[str, Any]]:
-        at = datetime.fromtimestamp(entry.at, UTC)
+        """The rows of a request as Avro JSON, which is what `contracts.encode` makes of a
+        `PredictionLogged`; written here because it is done for every prediction.
+        """
+        common = {
+            "predicted_at": datetime.fromtimestamp(entry.at, UTC),
+            "product": self._product,
+            "model_version": entry.model_version,
+            "model_run": entry.model_run,
+            "deployed_model_id": self._deployed,
+            "variant": entry.variant,
+            "status": entry.status,
+            "latency_ms": entry.latency_ms,
+            "key": None if entry.key is None else {"string": entry.key},
+        }
         for position in range(len(entry)):
             value = _at(entry.value, position)
             answer = None
             if value is not None and entry.threshold is not None:
-                answer = value >= entry.threshold
+                answer = {"boolean": value >= entry.threshold}
             self._made += 1
-            row = PredictionLogged(
-                prediction_id=f"{self._process}-{self._made}",
-                predicted_at=at,
-                product=self._product,
-                entity=_at(entry.entities, position) or None,
-                key=entry.key,
-                model_version=entry.model_version,
-                model_run=entry.model_run,
-                deployed_model_id=self._deployed,
-                variant=entry.variant,
-                status=entry.status,
-                latency_ms=entry.latency_ms,
-                value=value,
-                lower=_at(entry.lower, position),
-                upper=_at(entry.upper, position),
-                answer=answer,
-                features=_object(entry.rows[position]) if entry.rows else None,
-            )
-            yield {"data": contracts.encode(row)}
+            row = {
+                "prediction_id": f"{self._process}-{self._made}",
+                **common,
+                "entity": _tagged("string", _at(entry.entities, position) or None),
+                "value": _tagged("double", value),
+                "lower": _tagged("double", _at(entry.lower, position)),
+                "upper": _tagged("double", _at(entry.upper, position)),
+                "answer": answer,
+                "features": {"string": _object(entry.rows[position])} if entry.rows else None,
+            }
+            yield {"data": msgspec.json.encode(row)}
+
+
+def _tagged(kind: str, value: str | float | None) -> dict[str, str | float] | None:
+    return None if value is None else {kind: value}
 
 
 def _at[T](values: Sequence[T] | None, position: int) -> T | None:
@@ -237,8 +246,8 @@ def _at[T](values: Sequence[T] | None, position: int) -> T | None:
 
 def _object(row: Any) -> str:
     """A row as JSON under the names of its fields, even where it came as an array."""
-    names = row.__struct_fields__
-    return msgspec.json.encode({name: getattr(row, name) for name in names}).decode()
+    values = msgspec.structs.astuple(row)
+    return msgspec.json.encode(dict(zip(row.__struct_fields__, values, strict=True))).decode()
 
 
 def _requests(messages: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

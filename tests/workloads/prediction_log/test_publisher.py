@@ -139,6 +139,26 @@ def test_a_number_that_is_none_is_no_value() -> None:
     assert (second.value, second.lower, second.upper, second.answer) == (3.0, 2.0, 5.0, None)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"key": "ana", "entities": ["f1"]},
+        {"threshold": None, "lower": [0.25], "upper": [2.0]},
+        {"rows": 0, "status": 422},
+    ],
+)
+def test_what_is_sent_is_what_the_contract_writes(more: dict[str, Any]) -> None:
+    sent: list[dict[str, Any]] = []
+    log = Publisher("p", TOPIC, deployed_model_id="42", publish=sent.extend)
+    log.add(entry(**more))
+    log.close(10)
+    (message,) = sent
+    row = contracts.decode(PredictionLogged, message["data"])
+    found, written = (msgspec.json.decode(one) for one in (message["data"], contracts.encode(row)))
+    assert found == written
+    assert (row.status, row.deployed_model_id) == (more.get("status", 200), "42")
+
+
 def test_the_table_follows_from_the_contract() -> None:
     flights = products.load("flight-delay")
     table = log_table(flights)
