@@ -204,7 +204,7 @@ def _channels(foundation: Foundation) -> NotificationChannels:
 
 def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk:
     """Declare our own metrics, and put together who is told."""
-    drift, age = (
+    drift, age, alarm, held = (
         CustomMetric(
             metric.type.rpartition("/")[2].replace("_", "-"),
             args=CustomMetricArgs(
@@ -216,14 +216,21 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
             ),
             opts=foundation.opts,
         )
-        for metric in (telemetry.DRIFT_SCORE, telemetry.MODEL_AGE)
+        for metric in (
+            telemetry.DRIFT_SCORE,
+            telemetry.MODEL_AGE,
+            telemetry.MONITOR_ALARM,
+            telemetry.RETRAINING_HELD,
+        )
     )
     return Desk(
         settings=foundation.settings,
         channels=[] if channels is None else channels.ids,
         drift=drift.metric,
         age=age.metric,
-        declared=[drift.descriptor, age.descriptor],
+        alarm=alarm.metric,
+        held=held.metric,
+        declared=[one.descriptor for one in (drift, age, alarm, held)],
     )
 
 

@@ -11,6 +11,8 @@ from typing import Final
 
 PRODUCT: Final = "product"
 FEATURE: Final = "feature"
+KIND: Final = "kind"
+REASON: Final = "reason"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,25 @@ MODEL_AGE: Final = CustomMetric(
     unit="d",
     labels=(_PRODUCT,),
 )
-CUSTOM_METRICS: Final = (DRIFT_SCORE, MODEL_AGE)
+MONITOR_ALARM: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/monitor_alarm",
+    title="Alarm of a monitor",
+    description="1 while a monitor's verdict is that something is wrong, after its corrections for "
+    "many tests and for windows that come and go; 0 while it is not; nothing while it cannot tell",
+    unit="1",
+    labels=(
+        _PRODUCT,
+        (KIND, "What is monitored: one of workloads.notifications.incident.KINDS"),
+    ),
+)
+RETRAINING_HELD: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/retraining_held",
+    title="Retraining held back",
+    description="1 while retraining does not help for this reason, 0 while it is not so",
+    unit="1",
+    labels=(_PRODUCT, (REASON, "`rejected`: the gate refused the newest model; `budget`: used up")),
+)
+CUSTOM_METRICS: Final = (DRIFT_SCORE, MODEL_AGE, MONITOR_ALARM, RETRAINING_HELD)
 
 DEAD_LETTER: Final = "dead letter: field=%s source=%s"
 """Logged for each dead letter. Not what the field held: that may be personal."""

@@ -15,6 +15,7 @@ from stacks.settings import Settings
 RUNBOOKS: Final = "docs/runbooks"
 MINUTES: Final = 60
 HOUR: Final = 3600
+DAY: Final = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,12 @@ class Desk:
     channels: Sequence[pulumi.Input[str]]
     drift: MetricType
     age: MetricType
+    alarm: MetricType
+    """Of the monitors, by kind."""
+    held: MetricType
+    """Of retraining, by reason."""
     declared: Sequence[pulumi.Resource]
-    """The descriptors of both, without which Google refuses an alert on them."""
+    """The descriptors of all, without which Google refuses an alert on them."""
 
     def runbook(self, alert: str) -> str:
         """Where it says how to mend it."""
@@ -82,6 +87,7 @@ class Desk:
         summary: str,
         title: str,
         part: str = "",
+        auto_close_seconds: int = DAY,
         opts: pulumi.ResourceOptions,
         after: Sequence[pulumi.Resource] = (),
     ) -> AlertPolicy:
@@ -95,6 +101,7 @@ class Desk:
             summary: See AlertPolicyArgs.
             title: What is wrong; the product's name goes before it.
             part: Tells alerts of one name apart: a contract, a service.
+            auto_close_seconds: See AlertPolicyArgs.
             opts: Carry the provider.
             after: What has to be there first.
         """
@@ -110,7 +117,9 @@ class Desk:
                 summary=summary,
                 runbook=self.runbook(alert),
                 channels=self.channels,
-                labels=self.labels(product, owner, cost_center),
+                # The relay tells by it what an incident is about.
+                labels={**self.labels(product, owner, cost_center), "alert": alert},
+                auto_close_seconds=auto_close_seconds,
                 after=after,
             ),
             opts=opts,

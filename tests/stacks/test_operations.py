@@ -17,6 +17,7 @@ from components.series import REDUCERS
 from localcloud.rest.discovery import Api
 from workloads import product as products
 from workloads import telemetry
+from workloads.notifications.incident import KINDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"
@@ -121,7 +122,9 @@ class TestAlerts:
             "endpoint-errors",
             "endpoint-latency",
             "training-failed",
-            "drift",
+            *KINDS,
+            "retraining-rejected",
+            "retraining-budget",
             "stale-model",
             "prediction-api-service-errors",
             "prediction-api-service-latency",
@@ -162,7 +165,9 @@ class TestAlerts:
                 "owner",
                 "cost-center",
                 "managed-by",
+                "alert",
             }
+            assert policy["userLabels"]["alert"] == alert_of(policy)
             assert policy["severity"] in ("CRITICAL", "ERROR", "WARNING")
             assert "autoClose" in policy["alertStrategy"]
 
@@ -340,14 +345,14 @@ class TestSharing:
         assert check["monitoredResource"]["labels"]["host"].endswith(".gateway.dev")
 
     def test_local_can_have_all_of_it_with_thresholds_of_its_own(self, compose: Any) -> None:
-        alerts = {**EVERYTHING["alerts"], "oldestUnackedSeconds": 777, "driftScore": 0.25}
+        alerts = {**EVERYTHING["alerts"], "oldestUnackedSeconds": 777, "staleModelDays": 45}
         stack = composed(compose, "local", alerts=alerts)
         assert len(stack.of(DASHBOARD)) > 3
         made = stack.of(ALERT)
         oldest = made["flight-delay-flights-stream-oldest-unacked"]["conditions"][0]
         assert oldest["conditionThreshold"]["thresholdValue"] == 777
-        drift = made["flight-delay-drift"]["conditions"][0]
-        assert drift["conditionThreshold"]["thresholdValue"] == 0.25
+        old = made["flight-delay-stale-model"]["conditions"][0]
+        assert old["conditionThreshold"]["thresholdValue"] == 45
 
 
 GCLOUD = {
