@@ -66,6 +66,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             "RUN_API_ENDPOINT": self.url("rest"),
             "SCHEDULER_API_ENDPOINT": self.url("rest"),
             "DATAFLOW_API_ENDPOINT": self.url("rest"),
+            "MONITORING_API_ENDPOINT": self.url("rest"),
             "PROJECT_API_ENDPOINT": self.url("rest"),
             "KUBERNETES_API_ENDPOINT": self.url("rest"),
             **(

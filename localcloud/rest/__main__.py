@@ -1,5 +1,5 @@
 """`python -m localcloud.rest --home DIR`: Vertex AI, Cloud Run, Cloud Scheduler, Dataflow, KServe,
-and the APIs of a project itself.
+Cloud Monitoring, and the APIs of a project itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import uvicorn
 from localcloud.home import LOOPBACK, Home
 from localcloud.rest.app import Service, build_app
 
-SERVICES: Final = ("project", "vertex", "run", "scheduler", "dataflow", "kserve")
+SERVICES: Final = ("project", "vertex", "run", "scheduler", "dataflow", "kserve", "monitoring")
 
 
 def services(home: Home, names: Sequence[str] = SERVICES) -> list[Service]:

@@ -144,15 +144,19 @@ def retraining(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list
                 "rejected",
                 "the gate has refused the retrained model",
                 "the retrained model is no better",
-                "The gate has refused the newest retrained model. The one that serves goes on "
-                "serving, and the next retraining waits longer.",
+                (
+                    "The gate has refused the newest retrained model. The one that serves goes on "
+                    "serving, and the next retraining waits longer."
+                ),
             ),
             (
                 "budget",
                 "the month's retrainings are used up",
                 "the budget for retraining is used up",
-                "As many retrainings have run this month as the product allows. None starts by "
-                "itself before the next month.",
+                (
+                    "As many retrainings have run this month as the product allows. None starts by "
+                    "itself before the next month."
+                ),
             ),
         )
     ]
@@ -169,8 +173,10 @@ _MONITORS: Final = (
         "skew",
         "ERROR",
         "serving differs from training",
-        "The model is asked with features that differ from those that training computes for the "
-        "same time: more often a fault than a change of the world.",
+        (
+            "The model is asked with features that differ from those that training computes for "
+            "the same time: more often a fault than a change of the world."
+        ),
     ),
     (
         "prediction-drift",
@@ -182,15 +188,19 @@ _MONITORS: Final = (
         "performance",
         "ERROR",
         "the model has got worse",
-        "By the labels that have come in, or by the estimate without them, the model does worse "
-        "than when it was judged.",
+        (
+            "By the labels that have come in, or by the estimate without them, the model does "
+            "worse than when it was judged."
+        ),
     ),
     (
         "concept-drift",
         "ERROR",
         "the model errs more than it did",
-        "The errors of the model have changed at one point in time: what it has learned no longer "
-        "holds.",
+        (
+            "The errors of the model have changed at one point in time: what it has learned no "
+            "longer holds."
+        ),
     ),
 )
 """By alert: severity, title, and what it means."""
