@@ -1,0 +1,1 @@
+"""When a model is trained again on its own account, and what becomes of what was trained."""
