@@ -301,9 +301,20 @@ def scheduler() -> Any:
     return _discovered("cloudscheduler", "v1", os.environ.get("SCHEDULER_API_ENDPOINT"))
 
 
+def alert_inbox() -> str | None:
+    """Where the local cloud keeps messages that would leave this machine; None on Google Cloud."""
+    endpoint = os.environ.get("MONITORING_API_ENDPOINT")
+    return f"{endpoint.rstrip('/')}/inbox" if endpoint else None
+
+
 def dataflow() -> Any:
     """The Dataflow API, v1b3."""
     return _discovered("dataflow", "v1b3", os.environ.get("DATAFLOW_API_ENDPOINT"))
+
+
+def monitoring() -> Any:
+    """The Cloud Monitoring API, v3."""
+    return _discovered("monitoring", "v3", os.environ.get("MONITORING_API_ENDPOINT"))
 
 
 def sql_emulator() -> tuple[str, int] | None:
