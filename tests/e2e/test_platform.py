@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, pubsub_v1, storage
@@ -273,6 +274,49 @@ class TestTheEndpoint:
         wait_until(
             lambda: next(iter(client.query(query).result()))["n"] > 0, 30, "a logged request"
         )
+
+    def test_each_predicted_row_is_in_the_log_with_who_answered(self, platform: Platform) -> None:
+        client = warehouse(platform)
+        found: list[Any] = []
+
+        def logged() -> bool:
+            found[:] = client.query(
+                "SELECT status, value, model_version, features FROM `flight_delay_predictions.log`"
+            ).result()
+            return {200, 422} <= {one["status"] for one in found}
+
+        wait_until(logged, 60, "an answer and a refusal in the log")
+        version = platform.report["model"]["version"]
+        assert {one["model_version"] for one in found} == {version}
+        for one in found:
+            assert (one["value"] is not None) == (one["status"] == 200)
+
+    def test_the_database_has_the_log_too(self, platform: Platform) -> None:
+        rows: list[Any] = []
+
+        def logged() -> bool:
+            address = platform.endpoints.environment()["CLOUD_SQL_EMULATOR_HOST"]
+            host, _, port = address.partition(":")
+            project = platform.endpoints.project
+            with psycopg.connect(
+                host=host, port=port, dbname="esteira", user=f"flight-delay-log@{project}.iam"
+            ) as connection:
+                rows[:] = connection.execute("SELECT status FROM prediction_log").fetchall()
+            return {(200,), (422,)} <= set(rows)
+
+        wait_until(logged, 60, "an answer and a refusal in the database")
+
+    def test_it_knows_a_flight_by_its_id_alone(self, platform: Platform) -> None:
+        platform.json("features", "sync", PRODUCT, "--json")
+        asked = platform.report["predictions"][0]
+        body = json.dumps({"instances": [{"flight_id": asked["flight_id"]}]}).encode()
+        status, answer = post(platform.report["endpoint"], body)
+        assert status == 200, answer
+        (prediction,) = answer["predictions"]
+        assert prediction["probability"] == pytest.approx(asked["probability"], abs=1e-3)
+
+    def test_both_registries_say_the_same(self, platform: Platform) -> None:
+        assert platform.json("models", "reconcile", PRODUCT, "--check", "--json")
 
 
 class TestBadInput:
