@@ -6,6 +6,7 @@ so a challenger is asked only once it has a share.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -28,6 +29,10 @@ from workloads.release.targets import (
 _POLL_SECONDS: Final = 0.2
 _MISS: Final = 1e-9
 """How likely it may be that no request of as many as are sent meets the version that is meant."""
+_BUSY: Final = "other operations"
+"""What Vertex AI says of an endpoint on which another operation runs."""
+_BUSY_SECONDS: Final = 300.0
+_CANCEL_SECONDS: Final = 60.0
 _THIS: Final = "0"
 """In a split, the key of the model that is being deployed."""
 
@@ -69,7 +74,7 @@ class VertexTarget:
                 self._deploy(version, left)
             except FailedPrecondition as error:
                 # A controller that was killed may have begun this very deployment.
-                if "other operations" not in str(error):
+                if _BUSY not in str(error):
                     raise DeployFailed(f"version {version.number}: {error.message}") from error
                 time.sleep(_POLL_SECONDS)
             except TimeoutError as error:
@@ -123,7 +128,21 @@ class VertexTarget:
         ]
         for one in sorted(gone, key=lambda one: one.traffic):
             if not one.traffic or len(self._endpoint.deployed()) == 1:
+                self._undeploy(one)
+
+    def _undeploy(self, one: Deployed) -> None:
+        from google.api_core.exceptions import FailedPrecondition
+
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
                 self._endpoint.undeploy(one)
+                return
+            except FailedPrecondition as error:
+                # A deployment that was given up takes a while to end.
+                if _BUSY not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _newest(self) -> dict[str, Deployed]:
         """The newest deployment of each version; the one with traffic, if there are two."""
@@ -160,7 +179,12 @@ class VertexTarget:
         try:
             operation.result(timeout=seconds)
         except concurrent.futures.TimeoutError as error:
-            operation.cancel()
+            # Google's client cannot cancel over REST ("KeyError: 'body'"); over gRPC it can.
+            with contextlib.suppress(Exception):
+                operation.cancel()
+            # So that what comes next does not meet it; should it succeed all the same, `tidy` sees.
+            with contextlib.suppress(Exception):
+                operation.result(timeout=_CANCEL_SECONDS)
             raise TimeoutError from error
 
     def _late(self, version: Version, within: timedelta) -> DeployTimedOut:
