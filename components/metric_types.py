@@ -100,6 +100,11 @@ PRIVATE_LATENCIES: Final = _metric(
 REPLICAS: Final = _metric(
     f"{_ONLINE}/replicas", "GAUGE", "INT64", _ENDPOINT, _A_B, "deployed_model_id", "spot"
 )
+CPU: Final = _metric(
+    f"{_ONLINE}/cpu/utilization", "GAUGE", "DOUBLE", _ENDPOINT, _A_B,
+    "deployed_model_id", "replica_id", "spot",
+)  # fmt: skip
+"""Of the processors of a replica together; above 1 where more than one of them is busy."""
 PREDICTIONS: Final = _metric(
     f"{_ONLINE}/prediction_count", "DELTA", "INT64", _ENDPOINT, _A_B, "deployed_model_id", "spot"
 )
@@ -125,6 +130,11 @@ DATAFLOW_LAG: Final = _metric(
     "dataflow.googleapis.com/job/system_lag", "GAUGE", "INT64", "dataflow_job", _D_H,
     "job_id", unit="s",
 )  # fmt: skip
+DATAFLOW_AGE: Final = _metric(
+    "dataflow.googleapis.com/job/data_watermark_age", "GAUGE", "INT64", "dataflow_job", _D_H,
+    "job_id", unit="s",
+)  # fmt: skip
+"""How old the newest event is up to which everything has been processed: freshness."""
 DATAFLOW_CPUS: Final = _metric(
     "dataflow.googleapis.com/job/current_num_vcpus", "GAUGE", "INT64", "dataflow_job", _D_H,
     "job_id",
@@ -165,6 +175,15 @@ INSTANCE_TIME: Final = _metric(
     "run.googleapis.com/container/billable_instance_time", "DELTA", "DOUBLE",
     "cloud_run_revision", _P_Z, unit="s",
 )  # fmt: skip
+CONCURRENCY: Final = _metric(
+    "run.googleapis.com/container/max_request_concurrencies", "DELTA", "DISTRIBUTION",
+    "cloud_run_revision", _P_Z, "state",
+)  # fmt: skip
+"""Requests that an instance had at once, at most."""
+SERVICE_CPU: Final = _metric(
+    "run.googleapis.com/container/cpu/utilizations", "DELTA", "DISTRIBUTION",
+    "cloud_run_revision", _P_Z, "container_name", unit="10^2.%",
+)  # fmt: skip
 STORED_BYTES: Final = _metric(
     "storage.googleapis.com/storage/v2/total_bytes", "GAUGE", "DOUBLE", "gcs_bucket", _P_Z,
     "storage_class", "type", unit="By",
@@ -173,10 +192,11 @@ STORED_BYTES: Final = _metric(
 TABLE: Final[dict[str, MetricType]] = {
     one.type: one
     for one in (
-        RESPONSES, LATENCIES, PRIVATE_RESPONSES, PRIVATE_LATENCIES, REPLICAS, PREDICTIONS,
+        RESPONSES, LATENCIES, PRIVATE_RESPONSES, PRIVATE_LATENCIES, REPLICAS, CPU, PREDICTIONS,
         BYTES_BILLED, DATABASE_CPU, DATABASE_DISK, DATABASE_CONNECTIONS, DATAFLOW_FAILED,
-        DATAFLOW_LAG, DATAFLOW_CPUS, UPTIME, BACKLOG, OLDEST_UNACKED, UNDELIVERABLE, PUBLISHED,
-        EXECUTIONS, REQUESTS, REQUEST_LATENCIES, INSTANCE_TIME, STORED_BYTES,
+        DATAFLOW_LAG, DATAFLOW_AGE, DATAFLOW_CPUS, UPTIME, BACKLOG, OLDEST_UNACKED,
+        UNDELIVERABLE, PUBLISHED, EXECUTIONS, REQUESTS, REQUEST_LATENCIES, INSTANCE_TIME,
+        CONCURRENCY, SERVICE_CPU, STORED_BYTES,
     )
 }  # fmt: skip
 """Every metric of Google's that is used, by type."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pulumi
@@ -147,12 +147,12 @@ def watch(
         endpoint=model.endpoint.number,
         private=settings.security.private_endpoint,
     )
-    operations.watched.append(about)
     logs.metrics(about, opts)
     if settings.alerts.enabled:
         alerts.lay(about, desk, opts)
         if api is not None and api.gateway is not None and settings.alerts.uptime_checks:
-            _uptime(about, desk, api.gateway, opts)
+            about = replace(about, uptime_check=_uptime(about, desk, api.gateway, opts))
+    operations.watched.append(about)
     shown = dashboards.lay(about, desk, opts) if settings.alerts.dashboards else {}
     return {"dashboards": {what: one.dashboard.id for what, one in shown.items()}}
 
@@ -169,9 +169,15 @@ def finish(operations: Operations, tracking: Tracking) -> dict[str, Any]:
     shown: dict[str, Dashboard] = {}
     if desk is not None and settings.alerts.dashboards:
         shown["cost"] = dashboards.cost(operations.watched, desk, foundation.opts)
+    instance = (
+        None
+        if tracking.database is None
+        else pulumi.Output.concat(settings.project, ":", tracking.database.instance.name)
+    )
+    if desk is not None and settings.alerts.dashboards and instance is not None:
+        shown["database"] = dashboards.database(instance, operations.watched, foundation.opts)
     if desk is not None and settings.alerts.enabled:
-        if tracking.database is not None:
-            instance = pulumi.Output.concat(settings.project, ":", tracking.database.instance.name)
+        if instance is not None:
             platform_alerts.database(instance, desk, foundation.opts)
         if tracking.server is not None:
             server = {"mlflow": (tracking.server.web.service.name, TRACKING_LATENCY_MS)}
@@ -204,7 +210,7 @@ def _channels(foundation: Foundation) -> NotificationChannels:
 
 def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk:
     """Declare our own metrics, and put together who is told."""
-    drift, age, alarm, held = (
+    declared = [
         CustomMetric(
             metric.type.rpartition("/")[2].replace("_", "-"),
             args=CustomMetricArgs(
@@ -216,21 +222,20 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
             ),
             opts=foundation.opts,
         )
-        for metric in (
-            telemetry.DRIFT_SCORE,
-            telemetry.MODEL_AGE,
-            telemetry.MONITOR_ALARM,
-            telemetry.RETRAINING_HELD,
-        )
-    )
+        for metric in telemetry.CUSTOM_METRICS
+    ]
+    by_type = {one.metric.type: one.metric for one in declared}
     return Desk(
         settings=foundation.settings,
         channels=[] if channels is None else channels.ids,
-        drift=drift.metric,
-        age=age.metric,
-        alarm=alarm.metric,
-        held=held.metric,
-        declared=[one.descriptor for one in (drift, age, alarm, held)],
+        drift=by_type[telemetry.DRIFT_SCORE.type],
+        age=by_type[telemetry.MODEL_AGE.type],
+        alarm=by_type[telemetry.MONITOR_ALARM.type],
+        held=by_type[telemetry.RETRAINING_HELD.type],
+        prediction_drift=by_type[telemetry.PREDICTION_DRIFT.type],
+        performance=by_type[telemetry.PERFORMANCE.type],
+        error=by_type[telemetry.MEAN_ERROR.type],
+        declared=[one.descriptor for one in declared],
     )
 
 
@@ -282,7 +287,10 @@ def _relay(foundation: Foundation, channels: NotificationChannels, secret: str) 
     )
 
 
-def _uptime(about: Watched, desk: Desk, gateway: ApiGateway, opts: pulumi.ResourceOptions) -> None:
+def _uptime(
+    about: Watched, desk: Desk, gateway: ApiGateway, opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """Ask the API from outside; the id of the check."""
     check = UptimeCheck(
         f"{about.product}-api",
         args=UptimeCheckArgs(
@@ -297,3 +305,4 @@ def _uptime(about: Watched, desk: Desk, gateway: ApiGateway, opts: pulumi.Resour
         opts=opts,
     )
     serving_alerts.unreachable(about, check.check.uptime_check_id, desk, opts)
+    return check.check.uptime_check_id

@@ -147,7 +147,11 @@ class Operations(_Part):
     alerts_topic: str | None = Field(description="Gets every alert: projects/.../topics/...")
     alerts_inbox: str | None = Field(description="Keeps them: projects/.../subscriptions/...")
     logs: str | None = Field(description="The dataset that logs are kept in, project.dataset")
-    dashboards: dict[str, str] = Field(description="`cost`: projects/.../dashboards/...")
+    dashboards: dict[str, str] = Field(
+        description="`cost`, `database`: projects/.../dashboards/..."
+    )
+        description="`cost`, `database`: projects/.../dashboards/.."
+    )
 
 
 class Api(_Part):

@@ -13,6 +13,8 @@ PRODUCT: Final = "product"
 FEATURE: Final = "feature"
 KIND: Final = "kind"
 REASON: Final = "reason"
+METRIC: Final = "metric"
+SOURCE: Final = "source"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,43 @@ RETRAINING_HELD: Final = CustomMetric(
     unit="1",
     labels=(_PRODUCT, (REASON, "`rejected`: the gate refused the newest model; `budget`: used up")),
 )
-CUSTOM_METRICS: Final = (DRIFT_SCORE, MODEL_AGE, MONITOR_ALARM, RETRAINING_HELD)
+PREDICTION_DRIFT: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/prediction_drift_score",
+    title="Drift of the predictions",
+    description="Jensen-Shannon divergence between what the model answered in the window last "
+    "looked at and what it answered on the hold-out",
+    unit="1",
+    labels=(_PRODUCT, (FEATURE, "`value`: the number answered; `answer`: the class")),
+)
+PERFORMANCE: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/performance",
+    title="Performance of the serving model",
+    description="A score of the model's answers in the window last looked at; nothing while it is "
+    "unknown",
+    unit="1",
+    labels=(
+        _PRODUCT,
+        (METRIC, "Which score: `roc_auc`, `mae`, ..."),
+        (SOURCE, "`measured`: by labels that have come in; `estimated`: without labels"),
+    ),
+)
+MEAN_ERROR: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/mean_error",
+    title="Mean error of the serving model",
+    description="Mean of the error stream in which concept drift is looked for, over the window "
+    "last looked at",
+    unit="1",
+    labels=(_PRODUCT,),
+)
+CUSTOM_METRICS: Final = (
+    DRIFT_SCORE,
+    MODEL_AGE,
+    MONITOR_ALARM,
+    RETRAINING_HELD,
+    PREDICTION_DRIFT,
+    PERFORMANCE,
+    MEAN_ERROR,
+)
 
 DEAD_LETTER: Final = "dead letter: field=%s source=%s"
 """Logged for each dead letter. Not what the field held: that may be personal."""

@@ -42,6 +42,8 @@ class Watched:
     """The number of the prediction endpoint."""
     private: bool
     """Whether it is a private one."""
+    uptime_check: pulumi.Input[str] | None = None
+    """Of the API, where one asks from outside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,11 @@ class Desk:
     """Of the monitors, by kind."""
     held: MetricType
     """Of retraining, by reason."""
+    prediction_drift: MetricType
+    performance: MetricType
+    """By score, and by whether it was measured or estimated."""
+    error: MetricType
+    """Of the stream in which concept drift is looked for."""
     declared: Sequence[pulumi.Resource]
     """The descriptors of all, without which Google refuses an alert on them."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from components.log_metric import prometheus_name
 from components.metric_types import ALIGNERS, TABLE
 from components.series import REDUCERS
 from localcloud.rest.discovery import Api
@@ -265,9 +266,10 @@ class TestMetrics:
 class TestDashboards:
     """Generated from the products, alike each time."""
 
-    def test_each_product_has_three_and_the_platform_one(self, prod: Stack) -> None:
+    def test_each_product_has_three_and_the_platform_two(self, prod: Stack) -> None:
         assert set(prod.of(DASHBOARD)) == {
             "platform-cost",
+            "platform-database",
             *(
                 f"{name}-{what}"
                 for name in products.names()
@@ -282,6 +284,46 @@ class TestDashboards:
             shown = json.loads(dashboard["dashboardJson"])
             assert api.violations_of("Dashboard", shown) == [], name
             assert "serviceAccount" not in dashboard["dashboardJson"]
+
+    def test_no_metric_is_left_out(self, prod: Stack) -> None:
+        shown = "".join(one["dashboardJson"] for one in prod.of(DASHBOARD).values())
+        known = {*TABLE, *CUSTOM}
+        missing = {one for one in known if f'metric.type = \\"{one}\\"' not in shown}
+        assert missing == set(), "no dashboard in stacks/dashboards shows them"
+
+    def test_what_is_counted_of_the_logs_is_there_to_be_read(self, prod: Stack) -> None:
+        documents = [json.loads(one["dashboardJson"]) for one in prod.of(DASHBOARD).values()]
+        text = json.dumps(documents)
+        read = set(re.findall(r'"logsPanel": {"filter": "((?:[^"\\]|\\.)*)"}', text))
+        for metric in prod.of("gcp:logging/metric:Metric").values():
+            counted = json.dumps(metric["filter"])[1:-1]
+            assert prometheus_name(metric["name"]) in text or any(
+                # The panel shows what is counted, or more.
+                counted == one or counted.strip('\\"').startswith(one.strip('\\"'))
+                for one in read
+            ), metric["name"]
+
+    def test_each_product_is_on_what_it_shares(self, prod: Stack) -> None:
+        for shared in ("platform-cost", "platform-database"):
+            text = prod.of(DASHBOARD)[shared]["dashboardJson"]
+            assert all(name in text for name in products.names()), shared
+
+    def test_each_of_a_product_is_about_it_alone(self, prod: Stack) -> None:
+        for name in products.names():
+            others = set(products.names()) - {name}
+            for what in ("serving", "models"):
+                text = prod.of(DASHBOARD)[f"{name}-{what}"]["dashboardJson"]
+                assert name in text
+                assert not any(other in text for other in others), what
+
+    def test_a_threshold_that_is_drawn_is_one_that_an_alert_opens_at(self, prod: Stack) -> None:
+        opened = {one["thresholdValue"] for _, one in conditions(prod)}
+        # The verdict is what an alert waits for; the score that it comes of is drawn with its own.
+        opened.add(0.1)
+        for dashboard in prod.of(DASHBOARD).values():
+            for tile in json.loads(dashboard["dashboardJson"])["mosaicLayout"]["tiles"]:
+                chart = tile["widget"].get("xyChart", {})
+                assert {one["value"] for one in chart.get("thresholds", [])} <= opened
 
 
 class TestSharing:
@@ -324,7 +366,7 @@ class TestSharing:
         told = prod.outputs["esteira"]
         assert told["operations"]["alerts_topic"] == "projects/esteira-prod/topics/alerts"
         assert told["operations"]["logs"] == "esteira-prod.logs"
-        assert set(told["operations"]["dashboards"]) == {"cost"}
+        assert set(told["operations"]["dashboards"]) == {"cost", "database"}
         shown = told["products"]["flight-delay"]["dashboards"]
         assert set(shown) == {"stream", "serving", "models"}
         assert local.outputs["esteira"]["operations"] == {
