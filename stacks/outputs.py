@@ -150,8 +150,6 @@ class Operations(_Part):
     dashboards: dict[str, str] = Field(
         description="`cost`, `database`: projects/.../dashboards/..."
     )
-        description="`cost`, `database`: projects/.../dashboards/.."
-    )
 
 
 class Api(_Part):
