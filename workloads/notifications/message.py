@@ -38,7 +38,7 @@ class Documentation(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """What the incident is about."""
+    """What the incident is about; or of which metric."""
 
     type: str = ""
     labels: dict[str, str] = {}
@@ -62,7 +62,13 @@ class Incident(msgspec.Struct, frozen=True):
     resource_display_name: str | None = None
     resource_name: str | None = None
     resource: Resource | None = None
+    metric: Resource | None = None
     documentation: Documentation | str | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self.state.lower() == "closed"
 
     def key(self) -> str:
         """Tells one notice from another: one when an incident is opened, one when it is closed."""

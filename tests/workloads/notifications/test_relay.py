@@ -7,18 +7,32 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from pydantic import SecretStr, ValidationError
 from starlette.testclient import TestClient as Caller
 
 from workloads import gcp
+from workloads.notifications.blocks import slack
 from workloads.notifications.card import SIZE, card
+from workloads.notifications.channels import NoChannel
+from workloads.notifications.grouping import Group
+from workloads.notifications.incident import (
+    IncidentFeature,
+    IncidentRecord,
+    IncidentWindow,
+    encode,
+    latest_path,
+)
 from workloads.notifications.ledger import BucketLedger
 from workloads.notifications.message import Budget, Incident, NotANotification, read
+from workloads.notifications.records import BucketRecords
 from workloads.notifications.relay import BODY_LIMIT, Relay, build_app
+from workloads.notifications.said import say
 from workloads.notifications.settings import RelaySecrets, RelaySettings
 
 WEBHOOK = "https://example.webhook.office.com/webhookb2/very-secret-part"
@@ -83,12 +97,21 @@ class Memory:
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
+        self.messages: list[bytes] = []
+        self.states: dict[str, bytes] = {}
 
     def has(self, key: str) -> bool:
         return key in self.keys
 
-    def add(self, key: str) -> None:
+    def add(self, key: str, message: bytes = b"") -> None:
         self.keys.add(key)
+        self.messages.append(message)
+
+    def state(self, name: str) -> bytes | None:
+        return self.states.get(name)
+
+    def keep(self, name: str, state: bytes) -> None:
+        self.states[name] = state
 
 
 class Channel:
@@ -123,7 +146,9 @@ def ledger() -> Memory:
     return Memory()
 
 
-SETTINGS = RelaySettings(google_cloud_project="p", environment="prod", ledger="gs://p-alerts")
+SETTINGS = RelaySettings(
+    google_cloud_project="p", environment="prod", ledger="gs://p-alerts", settle_seconds=0
+)
 SECRETS = RelaySecrets(teams_webhook=SecretStr(WEBHOOK))
 
 
@@ -222,6 +247,129 @@ class TestDelivery:
         assert "very-secret-part" not in repr(SECRETS)
 
 
+class Clock:
+    """Moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = 1577844121.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TestRecovery:
+    """What comes and goes is told of once, and in order."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def relay(self, channel: Channel, ledger: Memory, clock: Clock) -> Relay:
+        settings = SETTINGS.model_copy(update={"settle_seconds": 300.0})
+        return Relay(settings, SECRETS, ledger, httpx.MockTransport(channel), clock=clock)
+
+    def test_it_is_told_once_the_alert_has_been_over_for_a_while(
+        self, relay: Relay, channel: Channel, clock: Clock
+    ) -> None:
+        assert relay.receive(push(OPEN)).status == 200
+        assert relay.receive(push(CLOSED)).status == 503
+        clock.now += 299
+        assert relay.receive(push(CLOSED)).status == 503
+        clock.now += 1
+        for _ in range(2):
+            assert relay.receive(push(CLOSED)).status == 200
+        assert [one.split(" ")[0] for one in channel.titles] == ["Alert", "Recovered"]
+
+    def test_an_alert_that_comes_and_goes_is_one_message_and_one_recovery(
+        self, relay: Relay, channel: Channel, clock: Clock
+    ) -> None:
+        held: list[dict[str, Any]] = []
+        for number in range(20):
+            moment = 1577840461 + 60 * number
+            one = {"incident_id": f"0.{number}", "started_at": moment}
+            assert relay.receive(push(changed(**one))).status == 200
+            clock.now += 30
+            closed = changed(**one, state="closed", ended_at=moment + 30)
+            assert relay.receive(push(closed)).status == 503
+            held.append(closed)
+            clock.now += 30
+        # Pub/Sub delivers what was not taken again; all but the last belong to what went on.
+        answers = [relay.receive(push(one)) for one in held]
+        assert [one.status for one in answers] == [200] * 19 + [503]
+        clock.now += 300
+        assert [relay.receive(push(one)).status for one in reversed(held)] == [200] * 20
+        assert [one.split(" ")[0] for one in channel.titles] == ["Alert", "Recovered"]
+        facts = channel.messages[1]["attachments"][0]["content"]["body"][-1]["facts"]
+        lasted = {one["title"]: one["value"] for one in facts}
+        assert lasted["Since"] == "2020-01-01 01:01:01 UTC"
+        assert lasted["Lasted"] == "19 min"
+
+    def test_a_recovery_that_overtakes_its_alert_waits_for_it(
+        self, relay: Relay, channel: Channel, clock: Clock
+    ) -> None:
+        assert relay.receive(push(CLOSED)).status == 503
+        assert relay.receive(push(OPEN)).status == 200
+        assert relay.receive(push(CLOSED)).status == 503
+        clock.now += 300
+        assert relay.receive(push(CLOSED)).status == 200
+        assert [one.split(" ")[0] for one in channel.titles] == ["Alert", "Recovered"]
+
+    def test_a_recovery_whose_alert_was_lost_is_told_in_the_end(
+        self, relay: Relay, channel: Channel, clock: Clock
+    ) -> None:
+        clock.now += 3_600
+        assert relay.receive(push(CLOSED)).status == 200
+        assert [one.split(" ")[0] for one in channel.titles] == ["Recovered"]
+
+    def test_an_alert_whose_recovery_was_lost_holds_up_no_other_for_ever(
+        self, relay: Relay, channel: Channel, clock: Clock
+    ) -> None:
+        relay.receive(push(OPEN))
+        clock.now += 7 * 86_400
+        assert relay.receive(push(changed(incident_id="0.later"))).status == 200
+        assert len(channel.messages) == 2
+
+    def test_a_late_copy_of_what_is_over_opens_nothing(
+        self, relay: Relay, channel: Channel, clock: Clock
+    ) -> None:
+        relay.receive(push(OPEN))
+        relay.receive(push(CLOSED))
+        clock.now += 300
+        relay.receive(push(CLOSED))
+        assert relay.receive(push(OPEN)).text.endswith("was delivered before")
+        assert relay.receive(push(changed(incident_id="0.new"))).status == 200
+        assert len(channel.messages) == 3
+
+    @pytest.mark.parametrize("step", ["add", "keep"])
+    def test_killed_between_any_two_steps_it_converges(
+        self,
+        channel: Channel,
+        ledger: Memory,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+        step: str,
+    ) -> None:
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        def started() -> Relay:
+            return Relay(SETTINGS, SECRETS, ledger, httpx.MockTransport(channel), clock=clock)
+
+        for notice in (OPEN, CLOSED):
+            with monkeypatch.context() as patch:
+                patch.setattr(ledger, step, killed)
+                with pytest.raises(KeyboardInterrupt):
+                    started().receive(push(notice))
+            assert started().receive(push(notice)).status == 200
+            assert started().receive(push(notice)).status == 200
+        # Between the post and the ledger, once more is better than not at all.
+        kinds = [one.split(" ")[0] for one in channel.titles]
+        assert list(dict.fromkeys(kinds)) == ["Alert", "Recovered"]
+        assert len(kinds) <= (4 if step == "add" else 2)
+        assert not msgspec.json.decode(next(iter(ledger.states.values())), type=Group).told
+
+
 class TestBudget:
     """A budget speaks all day; people want to hear of it when a line is crossed."""
 
@@ -279,10 +427,11 @@ class TestMessage:
         [one for one in OPEN["incident"] if one not in ("incident_id", "state")],
     )
     def test_an_incident_needs_nothing_but_its_id_and_state(
-        self, relay: Relay, channel: Channel, field: str
+        self, relay: Relay, channel: Channel, ledger: Memory, field: str
     ) -> None:
         without = {key: value for key, value in OPEN["incident"].items() if key != field}
         assert relay.receive(push({"incident": without})).status == 200
+        ledger.states.clear()
         assert relay.receive(push(changed(**{field: None}, incident_id="2"))).status == 200
         assert len(channel.messages) == 2
 
@@ -347,6 +496,133 @@ class TestCard:
         assert isinstance(budget, Budget)
         facts = self._facts(self._content(SPENT))
         assert facts["Spent"] == "450.50 EUR"
+
+
+RECORD = IncidentRecord(
+    product="demo",
+    kind="drift",
+    severity="WARNING",
+    since=datetime(2013, 4, 1, tzinfo=UTC),
+    window=IncidentWindow(datetime(2013, 4, 8, tzinfo=UTC), datetime(2013, 4, 9, tzinfo=UTC)),
+    score=0.31,
+    threshold=0.1,
+    top=tuple(IncidentFeature(f"f{one}", "jensen_shannon", 0.3, 0.1) for one in range(5)),
+    report="gs://p-demo-models/reports/demo/drift 1.html",
+    action="a retraining run has been asked for",
+)
+DRIFT = changed(
+    policy_user_labels={"product": "demo", "owner": "team", "alert": "drift"},
+    started_at=datetime.now(UTC).timestamp(),
+)
+
+
+class TestRecord:
+    """What the monitor knows is told with the alert."""
+
+    class Known:
+        """Has one record."""
+
+        def of(self, incident: Incident) -> IncidentRecord:
+            del incident
+            return RECORD
+
+    def test_a_card_says_how_bad_why_and_what_happens(
+        self, channel: Channel, ledger: Memory
+    ) -> None:
+        transport = httpx.MockTransport(channel)
+        relay = Relay(SETTINGS, SECRETS, ledger, transport, records=self.Known())
+        assert relay.receive(push(DRIFT)).status == 200
+        content = channel.messages[0]["attachments"][0]["content"]
+        facts = {one["title"]: one["value"] for one in content["body"][-1]["facts"]}
+        assert facts["Score"] == "0.31, limit 0.1"
+        assert facts["Since"] == "2013-04-01 00:00:00 UTC"
+        cause = "f0 (jensen_shannon 0.3, limit 0.1)"
+        assert facts["Likely cause"].startswith(cause)
+        assert facts["Likely cause"].endswith("and 2 more")
+        assert facts["What happens"] == "a retraining run has been asked for"
+        links = {one["title"]: one["url"] for one in content["actions"]}
+        page = "https://storage.cloud.google.com/p-demo-models/reports/demo/drift%201.html"
+        assert links["Report"] == page
+        assert "Runbook" in links
+
+    def test_it_is_read_from_the_bucket_of_the_product_where_it_is_of_this_incident(
+        self, cloud: Any
+    ) -> None:
+        del cloud
+        bucket = gcp.storage_client().create_bucket("relay-demo-models")
+        records = BucketRecords("gs://relay-{product}-models")
+
+        def of(notice: dict[str, Any]) -> IncidentRecord | None:
+            incident = read(push(notice))
+            assert isinstance(incident, Incident)
+            return records.of(incident)
+
+        assert of(DRIFT) is None
+        bucket.blob(latest_path("demo")).upload_from_string(encode(RECORD))
+        assert of(DRIFT) == RECORD
+        assert of(OPEN) is None
+        other = {**DRIFT["incident"]["policy_user_labels"], "alert": "performance"}
+        assert of(changed(policy_user_labels=other)) is None
+        later = {**DRIFT["incident"], "started_at": datetime.now(UTC).timestamp() + 3 * 3600}
+        assert of({"incident": later}) is None
+        bucket.blob(latest_path("demo")).upload_from_string(b'{"product": 1}')
+        assert of(DRIFT) is None
+        nowhere = BucketRecords("gs://relay-{product}-nowhere")
+        incident = read(push(DRIFT))
+        assert isinstance(incident, Incident)
+        assert nowhere.of(incident) is None
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("kind", "rain"), ("severity", "BAD"), ("product", "A b"), ("report", "http://x")],
+    )
+    def test_a_record_that_is_none_is_refused_by_name(self, field: str, value: str) -> None:
+        with pytest.raises(ValueError, match=f"incident.{field}"):
+            msgspec.structs.replace(RECORD, **{field: value})
+
+
+class TestSlack:
+    """The same message in blocks."""
+
+    def test_both_channels_are_told_and_one_that_is_down_is_told_alone(
+        self, ledger: Memory
+    ) -> None:
+        posted: list[str] = []
+        down = {"hooks.slack.com"}
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.host in down:
+                return httpx.Response(500)
+            posted.append(request.url.host)
+            return httpx.Response(200, text="ok")
+
+        secrets = RelaySecrets(
+            teams_webhook=SecretStr(WEBHOOK),
+            slack_webhook=SecretStr("https://hooks.slack.com/services/T/B/x"),
+        )
+        relay = Relay(SETTINGS, secrets, ledger, httpx.MockTransport(answer))
+        refused = relay.receive(push(OPEN))
+        assert (refused.status, "Slack answered 500" in refused.text) == (503, True)
+        down.clear()
+        assert relay.receive(push(OPEN)).status == 200
+        assert posted == ["example.webhook.office.com", "hooks.slack.com"]
+
+    def test_nothing_in_a_message_speaks_to_slack(self) -> None:
+        incident = read(push(changed(summary="<!channel> & co", policy_user_labels=None)))
+        assert isinstance(incident, Incident)
+        message = slack(say(incident, "prod"))
+        text = json.dumps(message)
+        assert "<!channel>" not in text
+        assert "&lt;!channel&gt; &amp; co" in text
+        assert message["blocks"][0]["text"]["text"] == "demo: events pile up"
+        assert len(message["blocks"]) < 50
+
+    def test_with_nobody_to_tell_it_does_not_start(
+        self, ledger: Memory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MONITORING_API_ENDPOINT", raising=False)
+        with pytest.raises(NoChannel, match="TEAMS_WEBHOOK"):
+            Relay(SETTINGS, RelaySecrets(), ledger)
 
 
 class TestService:
