@@ -234,7 +234,8 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
         held=by_type[telemetry.RETRAINING_HELD.type],
         prediction_drift=by_type[telemetry.PREDICTION_DRIFT.type],
         performance=by_type[telemetry.PERFORMANCE.type],
-        error=by_type[telemetry.MEAN_ERROR.type],
+        error_growth=by_type[telemetry.ERROR_GROWTH.type],
+        table_age=by_type[telemetry.TABLE_AGE.type],
         declared=[one.descriptor for one in declared],
     )
 

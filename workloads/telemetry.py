@@ -14,7 +14,8 @@ FEATURE: Final = "feature"
 KIND: Final = "kind"
 REASON: Final = "reason"
 METRIC: Final = "metric"
-SOURCE: Final = "source"
+ESTIMATED: Final = "estimated"
+TABLE: Final = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +83,23 @@ PERFORMANCE: Final = CustomMetric(
     labels=(
         _PRODUCT,
         (METRIC, "Which score: `roc_auc`, `mae`, ..."),
-        (SOURCE, "`measured`: by labels that have come in; `estimated`: without labels"),
+        (ESTIMATED, "`false`: by labels that have come in; `true`: without labels"),
     ),
 )
-MEAN_ERROR: Final = CustomMetric(
-    type="custom.googleapis.com/esteira/mean_error",
-    title="Mean error of the serving model",
-    description="Mean of the error stream in which concept drift is looked for, over the window "
-    "last looked at",
+ERROR_GROWTH: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/error_growth",
+    title="Growth of the model's errors",
+    description="By which share of what it was on the hold-out the mean error has grown, in the "
+    "window last looked at: concept drift",
     unit="1",
     labels=(_PRODUCT,),
+)
+TABLE_AGE: Final = CustomMetric(
+    type="custom.googleapis.com/esteira/table_age_hours",
+    title="Age of a table",
+    description="Hours since a table of the product was last written to",
+    unit="h",
+    labels=(_PRODUCT, (TABLE, "Name of the table")),
 )
 CUSTOM_METRICS: Final = (
     DRIFT_SCORE,
@@ -100,7 +108,8 @@ CUSTOM_METRICS: Final = (
     RETRAINING_HELD,
     PREDICTION_DRIFT,
     PERFORMANCE,
-    MEAN_ERROR,
+    ERROR_GROWTH,
+    TABLE_AGE,
 )
 
 DEAD_LETTER: Final = "dead letter: field=%s source=%s"

@@ -60,9 +60,10 @@ class Desk:
     """Of retraining, by reason."""
     prediction_drift: MetricType
     performance: MetricType
-    """By score, and by whether it was measured or estimated."""
-    error: MetricType
-    """Of the stream in which concept drift is looked for."""
+    """By score, and by whether it was estimated."""
+    error_growth: MetricType
+    table_age: MetricType
+    """By table."""
     declared: Sequence[pulumi.Resource]
     """The descriptors of all, without which Google refuses an alert on them."""
 

@@ -24,13 +24,16 @@ def panels(about: Watched, desk: Desk) -> list[Panel]:
         _monitored(about, "Drift of the predictions", desk.prediction_drift, "divergence",
                    telemetry.FEATURE),
         _performance(about, desk),
-        _monitored(about, "Concept drift: mean error", desk.error, "error"),
+        _monitored(about, "Concept drift: growth of the error", desk.error_growth,
+                   "share of the hold-out's"),
         _monitored(about, "Alarms of the monitors", desk.alarm, "1: alarm", telemetry.KIND,
                    threshold=0.5),
         _monitored(about, "Age of the model", desk.age, "days",
                    threshold=alerts.stale_model_days),
         _monitored(about, "Retraining held back", desk.held, "1: held back", telemetry.REASON,
                    threshold=0.5),
+        _monitored(about, "Freshness: age of each table", desk.table_age, "hours",
+                   telemetry.TABLE),
         _jobs(about),
         Logs(
             title="Training runs that failed",
@@ -71,11 +74,11 @@ def _monitored(
 def _performance(about: Watched, desk: Desk) -> Chart:
     return _monitored(
         about,
-        "Performance, measured and estimated",
+        "Performance: score, and whether it is estimated",
         desk.performance,
         "score",
         telemetry.METRIC,
-        telemetry.SOURCE,
+        telemetry.ESTIMATED,
     )
 
 
