@@ -1,19 +1,22 @@
 """What `esteira demo --drift` plays: the flights of New York from April to December 2013.
 
-It begins where the demonstration's own scenario stopped. Months are those of New York's clocks; at
-the end of each, monitors look at it and the platform does what follows from that. Time is the
-replay's: what a month's monitor may see ends with the month.
+It begins where the demonstration's own scenario stopped. Months are those of New York's clocks. A
+day after the end of each, when the last labels have come, its monitors look at it, and the platform
+does what follows from that. Time is the replay's: nothing looks beyond it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from esteira.demo import scenario
 
 _ZONE: Final = scenario.PRESENT.tzinfo
+
+MATURITY: Final = timedelta(days=1)
+"""How long after a month it is looked at: the maturity of the product's label."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +31,24 @@ class Month:
         """As `2013-04`."""
         return f"{self.start:%Y-%m}"
 
+    @property
+    def looked_at(self) -> datetime:
+        """The replay's present when the month is looked at; a new champion serves from then on."""
+        return self.end + MATURITY
 
-def _month(number: int) -> datetime:
-    return datetime(2013 + (number - 1) // 12, (number - 1) % 12 + 1, 1, tzinfo=_ZONE)
+
+def _first_of(month: int) -> datetime:
+    return datetime(2013 + (month - 1) // 12, (month - 1) % 12 + 1, 1, tzinfo=_ZONE)
 
 
-FIRST: Final = 4
-LAST: Final = 12
-MONTHS: Final = tuple(Month(_month(one), _month(one + 1)) for one in range(FIRST, LAST + 1))
+MONTHS: Final = tuple(Month(_first_of(one), _first_of(one + 1)) for one in range(4, 13))
 
 LANDED_AT_ONCE: Final = 3
 """Months that land as one file of each contract: a file is a Dataflow job, whose start costs more
 than its rows. Windows keep monitors and training from what has landed ahead of its time."""
-END: Final = datetime(2014, 1, 2, tzinfo=_ZONE)
-"""The last flight of the year has landed by then, and its label is there."""
 
 
 def landings() -> list[tuple[datetime, datetime]]:
     """The event times of the files, from the demonstration's present on without a gap."""
-    ends = [month.end for month in MONTHS[LANDED_AT_ONCE - 1 :: LANDED_AT_ONCE]]
-    ends[-1:] = [END]
+    ends = [month.looked_at for month in MONTHS[LANDED_AT_ONCE - 1 :: LANDED_AT_ONCE]]
     return list(zip([scenario.PRESENT, *ends], ends, strict=False))
