@@ -91,7 +91,7 @@ class App:
         self.models: Chooser = One(models, settings.variant) if callable(models) else models
         self.log = publisher or Publisher(self.product.name, "")
         self.lookup = lookup
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.product.name)
         self.under_way = 0
         """Requests to predict that are not answered yet."""
         self._contract = self.product.features.request
@@ -306,11 +306,24 @@ class App:
         return documents(self.settings, self.product)
 
     def _watch(self) -> None:
-        metrics, log_ = self.metrics, self.log
+        metrics, log_, limits = self.metrics, self.log, self.settings
         for name, kind, text, value in (
             ("requests_under_way", "gauge", "Requests not answered", lambda: self.under_way),
+            ("requests_limit", "gauge", "As many, and more get 429", lambda: limits.most_requests),
             ("queue_rows", "gauge", "Rows that wait for the model", lambda: self.batcher.waiting),
+            (
+                "queue_rows_limit",
+                "gauge",
+                "As many, and more get 429",
+                lambda: limits.most_waiting_rows,
+            ),
             ("arriving_bytes", "gauge", "Of bodies", lambda: self._bodies.arriving),
+            (
+                "arriving_bytes_limit",
+                "gauge",
+                "As many, and more get 429",
+                lambda: limits.most_body_bytes,
+            ),
             (
                 "ready",
                 "gauge",
@@ -318,6 +331,12 @@ class App:
                 lambda: int(self._health.ready().status == 200),
             ),
             ("log_queue_rows", "gauge", "Rows that wait to be logged", lambda: log_.waiting),
+            (
+                "log_queue_rows_limit",
+                "gauge",
+                "As many, and more are dropped",
+                lambda: limits.prediction_queue,
+            ),
             ("log_sent_total", "counter", "Rows of the prediction log sent", lambda: log_.sent),
             ("log_dropped_total", "counter", "Rows that no log has", lambda: log_.dropped),
         ):

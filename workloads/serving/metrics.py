@@ -37,6 +37,8 @@ class Histogram:
 class Metrics:
     """The counters of one server. Gauges are asked when somebody looks."""
 
+    product: str = ""
+    """Whose server it is: a label of everything, since one Prometheus reads many servers."""
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     """By protocol (`vertex`, `v2`) and HTTP status."""
     latency: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -64,19 +66,20 @@ class Metrics:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
+        ours = {"product": self.product} if self.product else {}
         yield from _head("esteira_requests_total", "counter", "Answers to requests to predict")
         for (protocol, status), count in sorted(self.requests.items()):
-            labels = _labels({"protocol": protocol, "code": str(status)})
+            labels = _labels({**ours, "protocol": protocol, "code": str(status)})
             yield f"esteira_requests_total{labels} {count}"
         yield from _histogram(
-            "esteira_request_seconds", "From a request's arrival to its answer", self.latency
+            "esteira_request_seconds", "From a request's arrival to its answer", self.latency, ours
         )
         yield from _histogram(
-            "esteira_batch_rows", "Rows scored in one call of a model", self.batches
+            "esteira_batch_rows", "Rows scored in one call of a model", self.batches, ours
         )
         for name, (kind, text, value) in self.gauges.items():
             yield from _head(name, kind, text)
-            yield f"{name} {_number(value())}"
+            yield f"{name}{_labels(ours)} {_number(value())}"
         yield from _head("esteira_model_info", "gauge", "The models that answer")
         for labels in self.model():
             yield f"esteira_model_info{_labels(labels)} 1"
@@ -86,16 +89,16 @@ def _head(name: str, kind: str, text: str) -> tuple[str, str]:
     return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
 
 
-def _histogram(name: str, text: str, histogram: Histogram) -> Iterator[str]:
+def _histogram(name: str, text: str, histogram: Histogram, ours: Labels) -> Iterator[str]:
     yield from _head(name, "histogram", text)
     seen = 0
     for bound, count in zip(histogram.bounds, histogram.counts, strict=False):
         seen += count
-        yield f'{name}_bucket{{le="{bound:g}"}} {seen}'
+        yield f"{name}_bucket{_labels({**ours, 'le': f'{bound:g}'})} {seen}"
     seen += histogram.counts[-1]
-    yield f'{name}_bucket{{le="+Inf"}} {seen}'
-    yield f"{name}_sum {_number(histogram.total)}"
-    yield f"{name}_count {seen}"
+    yield f"{name}_bucket{_labels({**ours, 'le': '+Inf'})} {seen}"
+    yield f"{name}_sum{_labels(ours)} {_number(histogram.total)}"
+    yield f"{name}_count{_labels(ours)} {seen}"
 
 
 def _labels(labels: Labels) -> str:

@@ -261,20 +261,23 @@ def test_what_is_counted(halves: Halves) -> None:
     post(app, {"instances": [GOOD] * 3})
     run(ask(app, b"{"))
     text = run(ask(app, path="/metrics")).body.decode()
+    ours = '{product="flight-delay"}'
+    answered = 'esteira_requests_total{product="flight-delay",protocol="vertex",'
     lines: dict[str, str] = {}
     for line in text.splitlines():
         if not line.startswith("#"):
             name, _, number = line.rpartition(" ")
             lines[name] = number
-    assert lines['esteira_requests_total{protocol="vertex",code="200"}'] == "1"
-    assert lines['esteira_requests_total{protocol="vertex",code="422"}'] == "1"
-    assert lines['esteira_batch_rows_bucket{le="2"}'] == "0"
-    assert lines['esteira_batch_rows_bucket{le="4"}'] == "1"
-    assert lines["esteira_batch_rows_sum"] == "3"
-    assert lines["esteira_request_seconds_count"] == "2"
-    assert lines['esteira_request_seconds_bucket{le="+Inf"}'] == "2"
-    assert (lines["esteira_queue_rows"], lines["esteira_ready"]) == ("0", "1")
-    assert lines["esteira_log_dropped_total"] == "0"
+    assert lines[answered + 'code="200"}'] == "1"
+    assert lines[answered + 'code="422"}'] == "1"
+    assert lines['esteira_batch_rows_bucket{product="flight-delay",le="2"}'] == "0"
+    assert lines['esteira_batch_rows_bucket{product="flight-delay",le="4"}'] == "1"
+    assert lines[f"esteira_batch_rows_sum{ours}"] == "3"
+    assert lines[f"esteira_request_seconds_count{ours}"] == "2"
+    assert lines['esteira_request_seconds_bucket{product="flight-delay",le="+Inf"}'] == "2"
+    assert (lines[f"esteira_queue_rows{ours}"], lines[f"esteira_ready{ours}"]) == ("0", "1")
+    assert lines[f"esteira_queue_rows_limit{ours}"] == str(settings_().most_waiting_rows)
+    assert lines[f"esteira_log_dropped_total{ours}"] == "0"
     # Every family says what it is before its first number.
     for name in {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()} - {"#"}:
         family = name
