@@ -6,41 +6,54 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from esteira.data_commands import OnStack, ProductName
 from esteira.printing import AsJson, console, fail, result
+from workloads.training.run import Runner
+
+if TYPE_CHECKING:
+    from workloads.product import Product
 
 
 def train(
     product: ProductName,
-    start: Annotated[datetime, typer.Option(help="Learn from rows since then, UTC.")],
-    split: Annotated[datetime, typer.Option(help="Hold rows out since then, UTC.")],
-    end: Annotated[datetime, typer.Option(help="Read no row from then on, UTC.")],
+    start: Annotated[datetime | None, typer.Option(help="Learn from rows since then, UTC.")] = None,
+    split: Annotated[datetime | None, typer.Option(help="Hold rows out since then, UTC.")] = None,
+    end: Annotated[datetime | None, typer.Option(help="Read no row from then on, UTC.")] = None,
+    runner: Annotated[Runner, typer.Option(help="Who executes the pipeline.")] = Runner.VERTEX,
     stack: OnStack = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Run the training pipeline and register what it makes as the challenger."""
+    """Run the training pipeline and register what it makes as the challenger.
+
+    Without dates the rows are those that the product's `retraining` plans for a run that starts
+    now; either all three are given, or none.
+    """
     from workloads.product import load
-    from workloads.training.submit import new_run, submit
+    from workloads.training.runners import submit
+    from workloads.training.submit import new_run
 
     declared = load(product)
+    start, split, end = _rows_of(declared, start, split, end)
     own = outputs_of(stack, product)
     run = new_run(
         declared,
-        start=start.replace(tzinfo=UTC),
-        split=split.replace(tzinfo=UTC),
-        end=end.replace(tzinfo=UTC),
+        start=start,
+        split=split,
+        end=end,
         training_image=own["training"]["image"],
         serving_image=own["endpoint"]["serving_image"],
         service_account=own["training"]["service_account"],
     )
     with console.status(f"training {run.name}") as status:
         registered = submit(
-            run, on_progress=lambda step: status.update(f"{step.step}: {step.state.lower()}")
+            run,
+            runner,
+            on_progress=lambda step: status.update(f"{step.step}: {step.state.lower()}"),
         )
     metric = registered.metrics[declared.gate.metric]
     text = (
@@ -48,6 +61,20 @@ def train(
         f"({metric.low:.4f} to {metric.high:.4f}); `esteira release judge {product}` comes next"
     )
     result(msgspec.to_builtins(registered), as_json, text)
+
+
+def _rows_of(
+    product: Product, start: datetime | None, split: datetime | None, end: datetime | None
+) -> tuple[datetime, datetime, datetime]:
+    from workloads.training.run import planned
+
+    if start is None and split is None and end is None:
+        return planned(product, datetime.now(UTC))
+    if start is None or split is None or end is None:
+        given = {"--start": start, "--split": split, "--end": end}
+        missing = ", ".join(name for name, value in given.items() if value is None)
+        fail(f"{missing} is missing: give --start, --split and --end, or none of them")
+    return start.replace(tzinfo=UTC), split.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
 
 
 def predict(

@@ -69,6 +69,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             "MONITORING_API_ENDPOINT": self.url("rest"),
             "PROJECT_API_ENDPOINT": self.url("rest"),
             "KUBERNETES_API_ENDPOINT": self.url("rest"),
+            "KFP_API_ENDPOINT": self.url("rest"),
             **(
                 {"CLOUD_SQL_EMULATOR_HOST": self.address("postgres")}
                 if "postgres" in self.ports

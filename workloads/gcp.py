@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         FeatureOnlineStoreAdminServiceClient,
         FeatureOnlineStoreServiceClient,
     )
+    from kfp import client
 
 _SQL_LOCK: Final = threading.Lock()
 # Vertex AI's modules import each other in circles: of two threads that import them at once, one may
@@ -39,6 +40,10 @@ class NoProject(RuntimeError):
 
 class NoCluster(RuntimeError):
     """No Kubernetes API is known."""
+
+
+class NoKubeflow(RuntimeError):
+    """No Kubeflow Pipelines is known, or it does not answer."""
 
 
 def project() -> str:
@@ -396,6 +401,46 @@ def _id_token_credentials(audience: str) -> Any:
 def service_session(address: str) -> requests.Session:
     """HTTP to a Cloud Run service; over TLS each request shows an ID token for that address."""
     return tracking_session(address)
+
+
+def kubeflow() -> client.Client:
+    """Kubeflow Pipelines at KFP_API_ENDPOINT.
+
+    The client shows this process's own Google credentials where the address is one of Google's
+    proxy (`*.pipelines.googleusercontent.com`); behind Identity-Aware Proxy it reads the variables
+    that are its own (`KF_PIPELINES_IAP_OAUTH2_CLIENT_ID` and so on). What it says of its pages goes
+    to the error stream: the output stream is a program's.
+
+    Raises:
+        NoKubeflow: the variable is not set, or nothing answers.
+    """
+    address = os.environ.get("KFP_API_ENDPOINT", "").rstrip("/")
+    if not address:
+        raise NoKubeflow(
+            "no Kubeflow Pipelines is known here: set KFP_API_ENDPOINT to the address of its API, "
+            "or train with the runner `vertex`"
+        )
+    import contextlib
+    import sys
+
+    import kfp_server_api
+    import urllib3
+    from kfp import client
+
+    class Client(client.Client):
+        def create_experiment(self, *args: Any, **kwargs: Any) -> Any:
+            with contextlib.redirect_stdout(sys.stderr):
+                return super().create_experiment(*args, **kwargs)
+
+        def run_pipeline(self, *args: Any, **kwargs: Any) -> Any:
+            with contextlib.redirect_stdout(sys.stderr):
+                return super().run_pipeline(*args, **kwargs)
+
+    try:
+        # It asks how the server is; where it is asked to log in, five times in 20 s.
+        return Client(host=address)
+    except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+        raise NoKubeflow(f"Kubeflow Pipelines at {address} does not answer: {error}") from None
 
 
 def kubernetes_session() -> tuple[str, requests.Session]:

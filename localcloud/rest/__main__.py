@@ -1,5 +1,5 @@
 """`python -m localcloud.rest --home DIR`: Vertex AI, Cloud Run, Cloud Scheduler, Dataflow, KServe,
-Cloud Monitoring, and the APIs of a project itself.
+Kubeflow Pipelines, Cloud Monitoring, and the APIs of a project itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ import uvicorn
 from localcloud.home import LOOPBACK, Home
 from localcloud.rest.app import Service, build_app
 
-SERVICES: Final = ("project", "vertex", "run", "scheduler", "dataflow", "kserve", "monitoring")
+SERVICES: Final = (
+    "project",
+    "vertex",
+    "run",
+    "scheduler",
+    "dataflow",
+    "kserve",
+    "kubeflow",
+    "monitoring",
+)
 
 
 def services(home: Home, names: Sequence[str] = SERVICES) -> list[Service]:

@@ -101,7 +101,9 @@ def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]
     python = [sys.executable, "-m"]
     given = ["--home", str(home.path)]
     cloud.start("storage", [*python, "localcloud.services.storage", *given])
-    cloud.start("rest", [*python, "localcloud.rest", "--only", "vertex", *given])
+    cloud.start(
+        "rest", [*python, "localcloud.rest", "--only", "vertex", "--only", "kubeflow", *given]
+    )
     try:
         cloud.await_service("bigquery", f"/bigquery/v2/projects/{PROJECT}/datasets")
         cloud.await_service("storage", "/healthz")

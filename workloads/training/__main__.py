@@ -14,15 +14,11 @@ from pydantic import ValidationError
 
 from workloads import product as products
 from workloads.product import Product
-from workloads.training.run import InvalidRun, TrainingRun, code_version
+from workloads.training.run import InvalidRun, NoPlan, TrainingRun, code_version, planned
 from workloads.training.settings import TrainingSettings
 from workloads.training.submit import StepProgress, TrainingFailed, submit
 
 log = logging.getLogger("workloads.training")
-
-
-class NotScheduled(Exception):
-    """A product that names no schedule was asked to be trained by one."""
 
 
 def scheduled(product: Product, settings: TrainingSettings, now: datetime) -> TrainingRun:
@@ -37,21 +33,13 @@ def scheduled(product: Product, settings: TrainingSettings, now: datetime) -> Tr
         now: An instant with a time zone.
 
     Raises:
-        NotScheduled: the product has no `retraining`.
+        NoPlan: the product has no `retraining`.
     """
-    plan = product.retraining
-    if plan is None:
-        raise NotScheduled(
-            f"{product.name} has no `retraining`; declare when and on which rows in its product.py"
-        )
-    # A label that has not come by its maturity will not come, so no later row teaches anything.
-    end = (now.astimezone(UTC) - product.label.maturity).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
+    start, split, end = planned(product, now)
     return TrainingRun(
         product=product,
-        start=end - plan.history,
-        split=end - plan.holdout,
+        start=start,
+        split=split,
         end=end,
         training_image=settings.training_image,
         serving_image=settings.serving_image,
@@ -80,7 +68,7 @@ def main() -> int:
         run = scheduled(products.load(settings.product), settings, datetime.now(UTC))
         log.info("run %s: rows from %s to %s", run.name, run.start.date(), run.end.date())
         registered = submit(run, on_progress=_tell)
-    except (InvalidRun, NotScheduled, TrainingFailed, products.InvalidProduct) as error:
+    except (InvalidRun, NoPlan, TrainingFailed, products.InvalidProduct) as error:
         log.error("%s", error)
         return 1
     log.info("version %s of %s is a challenger", registered.version, registered.model)

@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,17 @@ from workloads.product import Product
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,60}[a-z0-9]")
 _ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class Runner(StrEnum):
+    """Who executes the compiled pipeline. Either is given the same file and parameters."""
+
+    VERTEX = "vertex"
+    KUBEFLOW = "kubeflow"
+
+
+class NoPlan(ValueError):
+    """A product that names no `retraining` was to be trained on the rows that it plans for."""
 
 
 class InvalidRun(ValueError):
@@ -75,6 +87,30 @@ class TrainingRun:
             "code_version": self.code_version,
             "tracking": self.tracking,
         }
+
+
+def planned(product: Product, now: datetime) -> tuple[datetime, datetime, datetime]:
+    """`start`, `split` and `end` of a run that starts now, as the product's `retraining` says.
+
+    They are whole days, so that an attempt some hours later means the same rows.
+
+    Args:
+        product: the declaration.
+        now: an instant with a time zone.
+
+    Raises:
+        NoPlan: the product has no `retraining`.
+    """
+    plan = product.retraining
+    if plan is None:
+        raise NoPlan(
+            f"{product.name} has no `retraining`; declare when and on which rows in its product.py"
+        )
+    # A label that has not come by its maturity will not come, so no later row teaches anything.
+    end = (now.astimezone(UTC) - product.label.maturity).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    return end - plan.history, end - plan.holdout, end
 
 
 def code_version() -> str:

@@ -86,9 +86,21 @@ def submit(run: TrainingRun, *, on_progress: Progress = lambda _: None) -> Regis
         TrainingFailed: the job failed or was cancelled.
     """
     job = _job(run)
+    return followed(run, lambda: _follow(job, on_progress))
+
+
+def followed(run: TrainingRun, follow: Callable[[], None]) -> Registration:
+    """Follow a run that was submitted, whoever executes it; returns the registered version.
+
+    Args:
+        follow: returns when the last step has succeeded.
+
+    Raises:
+        TrainingFailed: `follow` did.
+    """
     _tell_mlflow(run, lambda runs: runs.begin(run))
     try:
-        _follow(job, on_progress)
+        follow()
     except TrainingFailed as error:
         why = str(error)
         _tell_mlflow(run, lambda runs: runs.fail(run.name, why))

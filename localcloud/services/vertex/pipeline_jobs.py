@@ -69,16 +69,23 @@ class PipelineJobs:
     """Pipeline jobs by name.
 
     Args:
-        home: of the local cloud; runs lie below `vertex/pipelines`.
+        home: of the local cloud.
         documents: the store.
         operations: of the service.
         supervisor: runs the runners.
+        service: whose jobs they are; runs lie below `pipelines` of its folder.
     """
 
     def __init__(
-        self, home: Home, documents: Documents, operations: Operations, supervisor: Supervisor
+        self,
+        home: Home,
+        documents: Documents,
+        operations: Operations,
+        supervisor: Supervisor,
+        service: str = "vertex",
     ) -> None:
         self._home = home
+        self._service = service
         self._documents = documents
         self._operations = operations
         self._supervisor = supervisor
@@ -130,8 +137,13 @@ class PipelineJobs:
         body: Mapping[str, Any],
         job_id: str = "",
         schedule: str | None = None,
+        output: str | None = None,
     ) -> dict[str, Any]:
         """Start a job, for a caller or for a schedule.
+
+        Args:
+            output: the folder of this job's artifacts; by default as Vertex AI lays it out below
+                the pipeline root.
 
         Raises:
             InvalidArgument: the id, the spec or a parameter is wrong.
@@ -173,6 +185,8 @@ class PipelineJobs:
         }
         if schedule is not None:
             job["scheduleName"] = schedule
+        if output is not None:
+            job["_output"] = output
         with self._documents.transaction():
             if self._documents.get(_key(name)) is not None:
                 raise AlreadyExists(f"The PipelineJob '{name}' already exists.")
@@ -182,7 +196,15 @@ class PipelineJobs:
 
     async def get(self, request: Request) -> dict[str, Any]:
         """One job with the details of its tasks as they are now."""
-        return self._show(self._find(request.path["name"]))
+        return self.shown(request.path["name"])
+
+    def shown(self, name: str) -> dict[str, Any]:
+        """One job by its name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return self._show(self._find(name))
 
     async def list(self, request: Request) -> dict[str, Any]:
         """The jobs of a location, the newest first unless ordered otherwise."""
@@ -198,7 +220,16 @@ class PipelineJobs:
 
     async def cancel(self, request: Request) -> dict[str, Any]:
         """End a job; its state becomes CANCELLING at once and CANCELLED soon."""
-        name = request.path["name"]
+        self.end(request.path["name"])
+        return {}
+
+    def end(self, name: str) -> None:
+        """Cancel a job.
+
+        Raises:
+            NotFound: there is none.
+            FailedPrecondition: it has ended.
+        """
         job = self._find(name)
         if job["state"] in FINAL_STATES:
             raise FailedPrecondition(
@@ -216,18 +247,11 @@ class PipelineJobs:
             run.cancel()
         else:
             self._finish(name, "CANCELLED")
-        return {}
 
     async def delete(self, request: Request) -> dict[str, Any]:
         """Forget a finished job and its log of events."""
         name = request.path["name"]
-        job = self._find(name)
-        if job["state"] not in FINAL_STATES:
-            raise FailedPrecondition(
-                f"The PipelineJob '{name}' is in the state {job['state']}; cancel it first."
-            )
-        self._documents.delete(_key(name))
-        shutil.rmtree(self._folder(name), ignore_errors=True)
+        self.forget(name)
         time = now()
         return self._operations.finished(
             name.partition("/pipelineJobs/")[0],
@@ -237,6 +261,21 @@ class PipelineJobs:
                 "genericMetadata": {"createTime": time, "updateTime": time},
             },
         )
+
+    def forget(self, name: str) -> None:
+        """Delete a job and what it left on this machine.
+
+        Raises:
+            NotFound: there is none.
+            FailedPrecondition: it has not ended.
+        """
+        job = self._find(name)
+        if job["state"] not in FINAL_STATES:
+            raise FailedPrecondition(
+                f"The PipelineJob '{name}' is in the state {job['state']}; cancel it first."
+            )
+        self._documents.delete(_key(name))
+        shutil.rmtree(self._folder(name), ignore_errors=True)
 
     async def wait(self, name: str) -> None:
         """Until a job has ended, if it runs."""
@@ -272,7 +311,9 @@ class PipelineJobs:
 
     def _folder(self, name: str) -> Path:
         digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-        return self._home.folder("vertex") / "pipelines" / f"{name.rpartition('/')[2]}-{digest}"
+        return (
+            self._home.folder(self._service) / "pipelines" / f"{name.rpartition('/')[2]}-{digest}"
+        )
 
     def _launch(self, name: str) -> None:
         run = asyncio.create_task(self._run(name), name=name)
@@ -321,8 +362,7 @@ class PipelineJobs:
                     location=resource.location,
                     spec=job["pipelineSpec"],
                     parameters=config.get("parameterValues", {}),
-                    # Vertex's layout below the pipeline root.
-                    output=f"{output}/{number}/{resource.id}",
+                    output=job.get("_output", f"{output}/{number}/{resource.id}"),
                     home=str(self._home.path),
                 )
             )

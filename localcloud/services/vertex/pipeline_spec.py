@@ -30,17 +30,7 @@ def check(spec: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         InvalidArgument: the spec or a parameter is wrong.
         Unimplemented: it is right, but needs what the local cloud lacks.
     """
-    if not spec.get("pipelineInfo", {}).get("name") or "root" not in spec:
-        raise InvalidArgument(
-            "pipeline_spec must be a compiled pipeline with pipelineInfo.name and root: compile "
-            "it with kfp.compiler.Compiler."
-        )
-    version = spec.get("schemaVersion")
-    if version != _SCHEMA_VERSION:
-        raise InvalidArgument(
-            f"pipeline_spec.schemaVersion '{version}' is not supported: compile the pipeline with "
-            f"kfp 2, which writes {_SCHEMA_VERSION}."
-        )
+    check_spec(spec)
     output: str = config.get("gcsOutputDirectory", "")
     if not output.startswith("gs://") or not output.removeprefix("gs://").strip("/"):
         raise InvalidArgument(
@@ -53,6 +43,28 @@ def check(spec: Mapping[str, Any], config: Mapping[str, Any]) -> None:
                 f"The local cloud does not support runtime_config.{field}; use parameterValues."
             )
     _check_parameters(spec["root"], config.get("parameterValues", {}))
+
+
+def check_spec(spec: Mapping[str, Any]) -> None:
+    """
+    Args:
+        spec: the compiled pipeline.
+
+    Raises:
+        InvalidArgument: it is none that kfp 2 compiled.
+        Unimplemented: it needs what the local cloud lacks.
+    """
+    if not spec.get("pipelineInfo", {}).get("name") or "root" not in spec:
+        raise InvalidArgument(
+            "pipeline_spec must be a compiled pipeline with pipelineInfo.name and root: compile "
+            "it with kfp.compiler.Compiler."
+        )
+    version = spec.get("schemaVersion")
+    if version != _SCHEMA_VERSION:
+        raise InvalidArgument(
+            f"pipeline_spec.schemaVersion '{version}' is not supported: compile the pipeline with "
+            f"kfp 2, which writes {_SCHEMA_VERSION}."
+        )
     _check_executors(spec)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from workloads.product import InvalidProduct, Product, Retraining
-from workloads.training.__main__ import NotScheduled, scheduled
+from workloads.training.__main__ import scheduled
+from workloads.training.run import NoPlan
 from workloads.training.settings import TrainingSettings
 
 NOW = datetime(2013, 4, 1, 10, 30, 15, tzinfo=UTC)
@@ -64,7 +65,7 @@ def test_by_hand_it_is_named_after_the_second(monthly: Product) -> None:
 def test_a_product_without_a_schedule_is_not_trained_by_one(product: Product) -> None:
     by_hand = dataclasses.replace(product, retraining=None)
 
-    with pytest.raises(NotScheduled, match="flight-delay has no `retraining`"):
+    with pytest.raises(NoPlan, match="flight-delay has no `retraining`"):
         scheduled(by_hand, _settings(), NOW)
 
 
