@@ -6,9 +6,11 @@ The Pulumi program imports this module, so it stays cheap: no pandas, no scikit-
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -173,7 +175,7 @@ class BatchPrediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """When a new challenger is trained on its own account, and on which rows.
+    """When a new challenger is trained on its own account, and on which rows; docs/retraining.md.
 
     A run that starts now learns from all rows of `history` but the last `holdout`, by which it is
     judged.
@@ -185,6 +187,68 @@ class Retraining:
     history: timedelta = timedelta(days=730)
     """How far back it looks."""
     holdout: timedelta = timedelta(days=14)
+    on_drift: bool = True
+    """Whether the monitor of drift may ask for a run."""
+    on_performance: bool = True
+    """Whether the monitor of performance may."""
+    on_new_file: bool = False
+    """Whether rows of a file that was taken in may: of the sources that come in files only."""
+    minimum_new_rows: int | None = None
+    """Rows with a label, later than what the champion has learned from, that ask for a run; None:
+    however many there are."""
+    debounce: timedelta = timedelta(hours=1)
+    """What is asked for within this long of the first request is one run."""
+    cool_down: timedelta = timedelta(days=7)
+    """The least between the starts of two runs that no person asked for."""
+    max_cool_down: timedelta = timedelta(days=56)
+    """It doubles with each run that is not released, up to this; a release sets it back."""
+    budget_per_month: int = 4
+    """Runs that start in one calendar month of `time_zone`, of those that no person asked for."""
+
+
+class ErrorStream(StrEnum):
+    """What is taken for the error of one answer, where a change of errors is looked for."""
+
+    LOSS = "loss"
+    """The squared distance of probability and label; of a regression the absolute error."""
+    WRONG = "wrong"
+    """Whether the answer was not what came; of a classification."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitoring:
+    """How a product's data and models are watched, and from where on a difference matters."""
+
+    schedule: str = "0 5 * * *"
+    """Cron, in `time_zone`. A window that was measured is measured again while labels come."""
+    time_zone: str = "Etc/UTC"
+    window: timedelta = timedelta(days=7)
+    """Whole days. A week holds each weekday once, so that weekends are no drift."""
+    least: int = 2
+    of: int = 3
+    """An alarm is raised when a breach is found in `least` of the last `of` windows, and in the
+    newest."""
+    drift: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    prediction_drift: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    skew: Mapping[str, float] = dataclasses.field(default_factory=dict[str, float])
+    """Thresholds by statistic, of each kind, beside those of `workloads.monitoring.assessment`."""
+    features: Mapping[str, Mapping[str, float]] = dataclasses.field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
+    """By feature and statistic, before those of drift and of skew."""
+    significance: float = 0.001
+    """How likely, at most, a window in which nothing has changed has any breach at all."""
+    least_rows: int = 100
+    """A window with fewer is unknown."""
+    performance_tolerance: float = 0.03
+    """How much worse than on the hold-out the gate's metric may be, in its unit, chance aside."""
+    error_stream: ErrorStream = ErrorStream.LOSS
+    error_growth: float = 0.1
+    """By which share of what it was on the hold-out the mean error may grow."""
+    stale_after: timedelta = timedelta(days=2)
+    """A table to which nothing has come for longer is told of in the report."""
+    slices: tuple[str, ...] = ()
+    """Fields of the request, text, whose values are held against themselves one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +279,7 @@ class Product:
     batch: BatchPrediction
     retraining: Retraining | None = None
     """None: it is trained by hand only."""
+    monitoring: Monitoring = Monitoring()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -270,6 +335,7 @@ class Product:
             if (value := getattr(self.gate, field)) < 0:
                 raise InvalidProduct(f"{self.name}: gate.{field} is {value}; allowed: 0 or more")
         self._check_fairness()
+        self._check_monitoring()
         if not 0 < self.serving.min_replicas <= self.serving.max_replicas:
             raise InvalidProduct(
                 f"{self.name}: serving.min_replicas is {self.serving.min_replicas}; allowed: 1 to "
@@ -282,6 +348,7 @@ class Product:
                 f"{self.name}: retraining.holdout is {self.retraining.holdout}; allowed: above 0, "
                 f"below retraining.history ({self.retraining.history})"
             )
+        self._check_retraining()
         for source in self.sources:
             contract = source.contract
             contracts.fields(contract)
@@ -308,6 +375,26 @@ class Product:
             raise InvalidProduct(f"{self.name}: sources name a contract twice: {names}")
         contracts.fields(self.features.request)
 
+    def _check_retraining(self) -> None:
+        plan = self.retraining
+        if plan is None:
+            return
+        if plan.debounce < timedelta(0):
+            raise InvalidProduct(
+                f"{self.name}: retraining.debounce is {plan.debounce}; allowed: 0 or more"
+            )
+        if not timedelta(0) <= plan.cool_down <= plan.max_cool_down:
+            raise InvalidProduct(
+                f"{self.name}: retraining.cool_down is {plan.cool_down}; allowed: 0 to "
+                f"retraining.max_cool_down ({plan.max_cool_down})"
+            )
+        for field in ("budget_per_month", "minimum_new_rows"):
+            value = getattr(plan, field)
+            if value is not None and value < 1:
+                raise InvalidProduct(
+                    f"{self.name}: retraining.{field} is {value}; allowed: 1 or more"
+                )
+
     def _check_fairness(self) -> None:
         fairness = self.gate.fairness
         if fairness is None:
@@ -329,6 +416,43 @@ class Product:
                 f"{self.name}: gate.fairness.maximum_difference is {fairness.maximum_difference}; "
                 "allowed: above 0"
             )
+
+    def _check_monitoring(self) -> None:
+        ours = self.monitoring
+        fields = self.features.request.__struct_fields__
+        faults = (
+            (
+                "window",
+                ours.window < timedelta(days=1) or ours.window % timedelta(days=1) != timedelta(0),
+                "whole days, at least one",
+            ),
+            ("least", not 1 <= ours.least <= ours.of, f"1 to monitoring.of ({ours.of})"),
+            ("significance", not 0 < ours.significance < 1, "above 0, below 1"),
+            ("least_rows", ours.least_rows < 1, "1 or more"),
+            ("performance_tolerance", ours.performance_tolerance < 0, "0 or more"),
+            ("error_growth", ours.error_growth < 0, "0 or more"),
+            ("stale_after", ours.stale_after <= timedelta(0), "above 0"),
+            (
+                "error_stream",
+                self.task is Task.REGRESSION and ours.error_stream is ErrorStream.WRONG,
+                f"{ErrorStream.LOSS.value} of a regression",
+            ),
+            (
+                "slices",
+                not set(ours.slices) <= set(fields),
+                f"fields of the request, {', '.join(fields)}",
+            ),
+            (
+                "features",
+                not set(ours.features) <= set(fields),
+                f"fields of the request, {', '.join(fields)}",
+            ),
+        )
+        for name, wrong, allowed in faults:
+            if wrong:
+                raise InvalidProduct(
+                    f"{self.name}: monitoring.{name} is {getattr(ours, name)}; allowed: {allowed}"
+                )
 
     @property
     def id(self) -> str:

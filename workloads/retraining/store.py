@@ -212,6 +212,14 @@ class Store:
         """
         return self._update(run, "attempts = attempts + 1", [])
 
+    def rest(self, run: Run) -> Run:
+        """Count that a run waits, which is no failed attempt at it.
+
+        Raises:
+            Overtaken: somebody else wrote meanwhile.
+        """
+        return self._update(run, "attempts = 0", []) if run.attempts else run
+
     def under_way(self, product: str) -> Run | None:
         """The run that keeps another from starting, or none."""
         found = self._runs(
