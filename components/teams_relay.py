@@ -1,8 +1,9 @@
-"""Takes alerts from their topic to a channel of Microsoft Teams.
+"""Takes alerts from their topic to channels of Microsoft Teams and Slack.
 
-Cloud Monitoring has no notification channel of that kind, so a Cloud Run service of ours posts to
-the channel's webhook. The webhook's address is whatever the secret holds: it is read by the service
-when it starts, and neither the program nor the state ever sees it.
+Cloud Monitoring has no notification channel for Teams, and its own for Slack knows nothing of what
+our monitors know; so a Cloud Run service of ours posts to the channels' webhooks. A webhook's
+address is whatever its secret holds: it is read by the service when it starts, and neither the
+program nor the state ever sees it.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ class TeamsRelayArgs:
     """Where the image is pulled from."""
     topic: pulumi.Input[str]
     """`projects/.../topics/...` of the alerts."""
-    webhook_secret: str
-    """The secret of Secret Manager that holds the webhook's address."""
-    webhook_variable: str
-    """The variable that the service reads it from."""
+    webhooks: Mapping[str, str]
+    """By the variable that the service reads it from, the secret of Secret Manager that holds a
+    webhook's address. Empty: the service posts to the inbox of the local cloud."""
     environment: Mapping[str, pulumi.Input[str]]
-    """Beside the webhook, and without the bucket."""
+    """Beside the webhooks, and without the bucket."""
     ledger_variable: str
     """The variable that names the bucket, `gs://...`."""
     bucket: str
     """The name of the bucket that remembers what was delivered."""
+    minimum_backoff_seconds: int = 10
     account_id: str
     """Of the identity that it runs as; `<account_id>-call` is that of its caller."""
     pubsub_agent: pulumi.Input[str]
@@ -72,8 +73,8 @@ class TeamsRelay(pulumi.ComponentResource):
     ledger: gcp.storage.Bucket
     identity: WorkloadIdentity
     caller: WorkloadIdentity
-    reader: gcp.secretmanager.SecretIamMember
-    """The identity may read the one secret."""
+    readers: list[gcp.secretmanager.SecretIamMember]
+    """The identity may read the secrets, and no other."""
     push: PushService
 
     def __init__(
@@ -103,18 +104,21 @@ class TeamsRelay(pulumi.ComponentResource):
             ),
             opts=child_opts(self),
         )
-        self.reader = gcp.secretmanager.SecretIamMember(
-            f"{name}-webhook",
-            project=args.project,
-            secret_id=args.webhook_secret,
-            role="roles/secretmanager.secretAccessor",
-            member=self.identity.member,
-            opts=child_opts(self),
-        )
-        # Cloud Run reads the secret when it makes the service: not before the identity may.
-        account: pulumi.Output[str] = pulumi.Output.all(self.identity.email, self.reader.urn).apply(
-            lambda known: str(known[0])
-        )
+        self.readers = [
+            gcp.secretmanager.SecretIamMember(
+                f"{name}-{variable.lower().replace('_', '-')}",
+                project=args.project,
+                secret_id=secret,
+                role="roles/secretmanager.secretAccessor",
+                member=self.identity.member,
+                opts=child_opts(self),
+            )
+            for variable, secret in sorted(args.webhooks.items())
+        ]
+        # Cloud Run reads the secrets when it makes the service: not before the identity may.
+        account: pulumi.Output[str] = pulumi.Output.all(
+            self.identity.email, *(one.urn for one in self.readers)
+        ).apply(lambda known: str(known[0]))
         self.push = PushService(
             name,
             args=PushServiceArgs(
@@ -126,11 +130,12 @@ class TeamsRelay(pulumi.ComponentResource):
                 subscription=name,
                 pubsub_agent=args.pubsub_agent,
                 environment={**args.environment, args.ledger_variable: self.ledger.url},
-                secrets={args.webhook_variable: args.webhook_secret},
+                secrets=args.webhooks,
                 # Teams takes few messages a second, and one instance keeps them in order.
                 max_instances=1,
                 # Ten minutes apart in the end: a channel may be down for half a day.
                 max_delivery_attempts=100,
+                minimum_backoff_seconds=args.minimum_backoff_seconds,
                 # Teams is outside: traffic leaves by Google's own way, not through the network.
                 subnetwork=None,
                 kms_key=args.kms_key,

@@ -54,7 +54,13 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
         "experiments": {"metadataStore": False, "tensorboard": False},
         "serving": {"api": False},
         "features": {"registry": False, "online": True},
-        "alerts": {"enabled": False, "dashboards": False, "logSink": False},
+        "alerts": {
+            "enabled": True,
+            "scope": "models",
+            "settleSeconds": 5,
+            "dashboards": False,
+            "logSink": False,
+        },
     },
     # As prod where behaviour is concerned, but cheap, and free to be destroyed.
     Environment.DEV: {

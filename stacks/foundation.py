@@ -121,6 +121,7 @@ def apis(settings: Settings) -> tuple[str, ...]:
     secrets = (
         settings.alerts.slack_channel is not None
         or settings.alerts.teams_webhook_secret is not None
+        or settings.alerts.slack_webhook_secret is not None
     )
     private = settings.network.private
     switched: dict[str, bool] = {

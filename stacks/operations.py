@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pulumi
+import pulumi_gcp as gcp
 
 from components.api_gateway import ApiGateway
 from components.custom_metric import CustomMetric, CustomMetricArgs
@@ -24,8 +26,10 @@ from stacks.environment import environment, variable
 from stacks.foundation import ROOT, Foundation
 from stacks.ingestion import Ingestion
 from stacks.model import Model
+from stacks.options import AlertScope
 from stacks.prediction_api import PredictionApi
 from stacks.release import Release
+from stacks.settings import Environment
 from stacks.tracking import Tracking
 from workloads import telemetry
 from workloads.notifications.settings import RelaySecrets, RelaySettings
@@ -76,9 +80,20 @@ def lay(foundation: Foundation) -> Operations:
     if settings.alerts.enabled or settings.alerts.dashboards:
         desk = _desk(foundation, channels)
     relay = None
-    if channels is not None and desk is not None and settings.alerts.teams_webhook_secret:
-        relay = _relay(foundation, channels, settings.alerts.teams_webhook_secret)
-        platform_alerts.undelivered(relay.push.subscription.name, desk, foundation.opts)
+    webhooks = {
+        variable(RelaySecrets, field): secret
+        for field, secret in (
+            ("teams_webhook", settings.alerts.teams_webhook_secret),
+            ("slack_webhook", settings.alerts.slack_webhook_secret),
+        )
+        if secret
+    }
+    # The local cloud has an inbox instead of webhooks.
+    told = bool(webhooks) or settings.environment is Environment.LOCAL
+    if channels is not None and desk is not None and told:
+        relay = _relay(foundation, channels, webhooks)
+        if settings.alerts.scope is AlertScope.ALL:
+            platform_alerts.undelivered(relay.push.subscription.name, desk, foundation.opts)
     return Operations(
         foundation=foundation,
         channels=channels,
@@ -147,7 +162,17 @@ def watch(
         endpoint=model.endpoint.number,
         private=settings.security.private_endpoint,
     )
-    logs.metrics(about, opts)
+    if operations.relay is not None:
+        # What the monitor knows of an incident lies beside the models.
+        gcp.storage.BucketIAMMember(
+            f"{product.name}-{RELAY}-records",
+            bucket=data.landing.models.name,
+            role="roles/storage.objectViewer",
+            member=operations.relay.identity.member,
+            opts=opts,
+        )
+    if settings.alerts.scope is AlertScope.ALL:
+        logs.metrics(about, opts)
     if settings.alerts.enabled:
         alerts.lay(about, desk, opts)
         if api is not None and api.gateway is not None and settings.alerts.uptime_checks:
@@ -176,7 +201,7 @@ def finish(operations: Operations, tracking: Tracking) -> dict[str, Any]:
     )
     if desk is not None and settings.alerts.dashboards and instance is not None:
         shown["database"] = dashboards.database(instance, operations.watched, foundation.opts)
-    if desk is not None and settings.alerts.enabled:
+    if desk is not None and settings.alerts.enabled and settings.alerts.scope is AlertScope.ALL:
         if instance is not None:
             platform_alerts.database(instance, desk, foundation.opts)
         if tracking.server is not None:
@@ -240,7 +265,9 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
     )
 
 
-def _relay(foundation: Foundation, channels: NotificationChannels, secret: str) -> TeamsRelay:
+def _relay(
+    foundation: Foundation, channels: NotificationChannels, webhooks: Mapping[str, str]
+) -> TeamsRelay:
     settings = foundation.settings
     image = Image(
         "notifications",
@@ -256,6 +283,8 @@ def _relay(foundation: Foundation, channels: NotificationChannels, secret: str) 
         "google_cloud_project": settings.project,
         "environment": settings.environment.value,
         "ledger": f"gs://{bucket}",
+        "records": f"gs://{settings.project}-{{product}}-models",
+        "settle_seconds": str(settings.alerts.settle_seconds),
     }
     ledger = variable(RelaySettings, "ledger")
     return TeamsRelay(
@@ -266,8 +295,9 @@ def _relay(foundation: Foundation, channels: NotificationChannels, secret: str) 
             image=image.ref,
             images=foundation.repository.repository,
             topic=channels.topic.id,
-            webhook_secret=secret,
-            webhook_variable=variable(RelaySecrets, "teams_webhook"),
+            webhooks=webhooks,
+            # Locally an alert that is over is told of within seconds.
+            minimum_backoff_seconds=min(10, settings.streaming.minimum_backoff_seconds),
             environment={
                 name: value
                 for name, value in environment(RelaySettings, values).items()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -333,10 +334,22 @@ class Workbench(Group):
         return principals(members)
 
 
+class AlertScope(StrEnum):
+    """Which alerts a stack has."""
+
+    ALL = "all"
+    MODELS = "models"
+    """On metrics of our own: those that the local cloud evaluates."""
+
+
 class Alerts(Group):
     """What is watched, and who is told."""
 
     enabled: bool = Field(description="There are alert policies")
+    scope: AlertScope = Field(
+        default=AlertScope.ALL,
+        description="`models`: only those on models, which the local cloud evaluates",
+    )
     emails: tuple[Annotated[str, Field(pattern=_EMAIL)], ...] = Field(
         default=(), description="Addresses that get every alert"
     )
@@ -352,6 +365,15 @@ class Alerts(Group):
         default=None,
         pattern=r"^[A-Za-z0-9_-]{1,255}$",
         description="Secret that holds the webhook of a Teams channel, which a relay posts to",
+    )
+    slack_webhook_secret: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,255}$",
+        description="Secret that holds the incoming webhook of a Slack channel, which the relay "
+        "posts to",
+    )
+    settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = Field(
+        default=300, description="How long an alert is over before its recovery is told"
     )
     oldest_unacked_seconds: Annotated[int, Field(ge=60, le=604_800)] = Field(
         default=600, description="Age of the oldest message that nobody acknowledged"

@@ -122,7 +122,12 @@ class Settings(options.Group):
     def told(self) -> bool:
         """Whether alerts reach anybody."""
         alerts = self.alerts
-        return bool(alerts.emails or alerts.slack_channel or alerts.teams_webhook_secret)
+        return bool(
+            alerts.emails
+            or alerts.slack_channel
+            or alerts.teams_webhook_secret
+            or alerts.slack_webhook_secret
+        )
 
     @field_validator("products")
     @classmethod

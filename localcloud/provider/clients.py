@@ -101,7 +101,7 @@ class Clients:
 
     @functools.cached_property
     def rest(self) -> Rest:
-        """Vertex AI, Cloud Run, Cloud Scheduler and Dataflow."""
+        """Vertex AI, Cloud Run, Cloud Scheduler, Dataflow and Cloud Monitoring."""
         return Rest(self.home.endpoints().url("rest"))
 
 

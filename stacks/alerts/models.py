@@ -27,9 +27,7 @@ def pipeline_failures_filter(project: str, product: str) -> str:
 
 def models(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
     """Make the alerts on a product's models."""
-    settings = desk.settings
-    of = {f"metric.labels.{telemetry.PRODUCT}": about.product}
-    days = settings.alerts.stale_model_days
+    settings, days = desk.settings, desk.settings.alerts.stale_model_days
     return [
         desk.policy(
             "training-failed",
@@ -48,8 +46,7 @@ def models(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Ale
             summary="A run of the training pipeline ended without a model. The one that serves "
             "goes on serving.",
         ),
-        *monitors(about, desk, opts),
-        *retraining(about, desk, opts),
+        *measured(about, desk, opts),
         desk.policy(
             "stale-model",
             about,
@@ -59,7 +56,7 @@ def models(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Ale
                     series=Series(
                         metric=desk.age,
                         aligner="ALIGN_MAX",
-                        where=of,
+                        where={f"metric.labels.{telemetry.PRODUCT}": about.product},
                         period_seconds=HOUR,
                         reducer="REDUCE_MAX",
                     ),
@@ -73,6 +70,13 @@ def models(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Ale
             summary="No newer model has passed the gate for long.",
         ),
     ]
+
+
+def measured(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
+    """Make those that the local cloud evaluates too: on metrics of our own. Not that of a model's
+    age: what is replayed there happened years ago.
+    """
+    return [*monitors(about, desk, opts), *retraining(about, desk, opts)]
 
 
 def monitors(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:

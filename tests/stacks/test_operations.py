@@ -16,6 +16,7 @@ from components.log_metric import prometheus_name
 from components.metric_types import ALIGNERS, TABLE
 from components.series import REDUCERS
 from localcloud.rest.discovery import Api
+from localcloud.services.monitoring.conditions import read
 from workloads import product as products
 from workloads import telemetry
 from workloads.notifications.incident import KINDS
@@ -33,6 +34,7 @@ EVERYTHING: dict[str, Any] = {
         "emails": ["ops@example.com"],
         "slackChannel": "#ops",
         "teamsWebhookSecret": "teams-webhook",
+        "slackWebhookSecret": "slack-webhook",
     },
     "github": {"repository": "acme/flights", "branch": "main"},
     "serving": {"apiDomain": "predict.example.com"},
@@ -185,7 +187,18 @@ class TestAlerts:
         policy = prod.of(ALERT)["flight-delay-drift"]
         page = "https://github.com/acme/flights/blob/main/docs/runbooks/drift.md"
         assert policy["documentation"]["links"] == [{"displayName": "Runbook", "url": page}]
-        assert local.of(ALERT) == {}
+        page = "docs/runbooks/drift.md"
+        documentation = local.of(ALERT)["flight-delay-drift"]["documentation"]
+        assert documentation["content"].endswith(f"Runbook: {page}")
+        assert "links" not in documentation
+
+    def test_locally_there_are_those_that_the_local_cloud_evaluates(self, local: Stack) -> None:
+        of = {name for name in local.of(ALERT) if name.startswith("flight-delay-")}
+        kinds = {*KINDS, "retraining-rejected", "retraining-budget"}
+        assert of == {f"flight-delay-{one}" for one in kinds}
+        for name, policy in local.of(ALERT).items():
+            for index, condition in enumerate(policy["conditions"]):
+                read({k: v for k, v in condition.items() if v is not None}, f"{name}[{index}]")
 
     def test_a_private_endpoint_is_watched_as_one(self, prod: Stack) -> None:
         filters = [
@@ -354,7 +367,18 @@ class TestSharing:
         assert envs["ENVIRONMENT"]["value"] == "prod"
         assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
         reader = prod.of("gcp:secretmanager/secretIamMember:SecretIamMember")
-        assert reader["alerts-to-teams-webhook"]["role"] == "roles/secretmanager.secretAccessor"
+        for secret in ("teams-webhook", "slack-webhook"):
+            member = reader[f"alerts-to-teams-{secret}"]
+            assert member["secretId"] == secret
+            assert member["role"] == "roles/secretmanager.secretAccessor"
+
+    def test_locally_it_posts_to_the_inbox_and_reads_what_monitors_know(self, local: Stack) -> None:
+        service = local.of("gcp:cloudrunv2/service:Service")["alerts-to-teams"]
+        envs = {one["name"]: one["value"] for one in service["template"]["containers"][0]["envs"]}
+        assert "TEAMS_WEBHOOK" not in envs
+        assert envs["RECORDS"] == "gs://esteira-local-{product}-models"
+        buckets = {one["name"] for one in local.of("gcp:storage/bucket:Bucket").values()}
+        assert envs["RECORDS"].removeprefix("gs://").format(product="flight-delay") in buckets
 
     def test_logs_are_kept_as_long_as_the_settings_say(self, prod: Stack) -> None:
         dataset = prod.of("gcp:bigquery/dataset:Dataset")["workload-logs"]
@@ -370,8 +394,8 @@ class TestSharing:
         shown = told["products"]["flight-delay"]["dashboards"]
         assert set(shown) == {"stream", "serving", "models"}
         assert local.outputs["esteira"]["operations"] == {
-            "alerts_topic": None,
-            "alerts_inbox": None,
+            "alerts_topic": "projects/esteira-local/topics/alerts",
+            "alerts_inbox": "projects/esteira-local/subscriptions/alerts-inbox",
             "logs": None,
             "dashboards": {},
         }
@@ -387,7 +411,8 @@ class TestSharing:
         assert check["monitoredResource"]["labels"]["host"].endswith(".gateway.dev")
 
     def test_local_can_have_all_of_it_with_thresholds_of_its_own(self, compose: Any) -> None:
-        alerts = {**EVERYTHING["alerts"], "oldestUnackedSeconds": 777, "staleModelDays": 45}
+        alerts = {**EVERYTHING["alerts"], "scope": "all", "oldestUnackedSeconds": 777}
+        alerts["staleModelDays"] = 45
         stack = composed(compose, "local", alerts=alerts)
         assert len(stack.of(DASHBOARD)) > 3
         made = stack.of(ALERT)

@@ -28,21 +28,10 @@ def program(threshold: int = 5, password: str = "hunter2") -> None:
     version = secretmanager.SecretVersion(
         "key", secret=secret.id, secret_data=pulumi.Output.secret(password)
     )
-    monitoring.AlertPolicy(
+    monitoring.Group(
         "late",
-        display_name="late",
-        combiner="OR",
-        conditions=[
-            {
-                "display_name": "late",
-                "condition_threshold": {
-                    "filter": 'metric.type="custom.googleapis.com/late"',
-                    "comparison": "COMPARISON_GT",
-                    "duration": "60s",
-                    "threshold_value": threshold,
-                },
-            }
-        ],
+        display_name=f"later than {threshold} s",
+        filter='resource.metadata.region="us-central1"',
     )
     kubernetes.core.v1.ConfigMap("settings", data={"threshold": str(threshold)})
     pulumi.export("email", account.email)
