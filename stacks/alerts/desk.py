@@ -18,6 +18,14 @@ HOUR: Final = 3600
 DAY: Final = 86_400
 
 
+def runbook(settings: Settings, alert: str) -> str:
+    """Where it says how to mend what an alert tells of; on GitHub, where the stack says which."""
+    page, github = f"{RUNBOOKS}/{alert}.md", settings.github
+    if github.repository is None:
+        return page
+    return f"https://github.com/{github.repository}/blob/{github.branch}/{page}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Watched:
     """What of a product is watched, by the names that Cloud Monitoring knows it by."""
@@ -69,11 +77,7 @@ class Desk:
 
     def runbook(self, alert: str) -> str:
         """Where it says how to mend it."""
-        page = f"{RUNBOOKS}/{alert}.md"
-        github = self.settings.github
-        if github.repository is None:
-            return page
-        return f"https://github.com/{github.repository}/blob/{github.branch}/{page}"
+        return runbook(self.settings, alert)
 
     def labels(self, product: str, owner: str, cost_center: str) -> dict[str, str]:
         """What the provider puts on everything else."""

@@ -110,7 +110,7 @@ def monitors(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[A
             after=desk.declared,
             summary=summary,
         )
-        for alert, severity, title, summary in _MONITORS
+        for alert, severity, title, summary in MONITORS
     ]
 
 
@@ -143,30 +143,11 @@ def retraining(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list
             after=desk.declared,
             summary=summary,
         )
-        for reason, condition, title, summary in (
-            (
-                "rejected",
-                "the gate has refused the retrained model",
-                "the retrained model is no better",
-                (
-                    "The gate has refused the newest retrained model. The one that serves goes on "
-                    "serving, and the next retraining waits longer."
-                ),
-            ),
-            (
-                "budget",
-                "the month's retrainings are used up",
-                "the budget for retraining is used up",
-                (
-                    "As many retrainings have run this month as the product allows. None starts by "
-                    "itself before the next month."
-                ),
-            ),
-        )
+        for reason, condition, title, summary in HELD
     ]
 
 
-_MONITORS: Final = (
+MONITORS: Final = (
     (
         "drift",
         "WARNING",
@@ -208,3 +189,24 @@ _MONITORS: Final = (
     ),
 )
 """By alert: severity, title, and what it means."""
+HELD: Final = (
+    (
+        "rejected",
+        "the gate has refused the retrained model",
+        "the retrained model is no better",
+        (
+            "The gate has refused the newest retrained model. The one that serves goes on "
+            "serving, and the next retraining waits longer."
+        ),
+    ),
+    (
+        "budget",
+        "the month's retrainings are used up",
+        "the budget for retraining is used up",
+        (
+            "As many retrainings have run this month as the product allows. None starts by "
+            "itself before the next month."
+        ),
+    ),
+)
+"""By reason why retraining is held back: condition, title, and what it means."""
