@@ -53,6 +53,8 @@ def parse(words: list[str]) -> None:
     """Parse as the command line would, without running anything."""
     command = typer.main.get_command(app)
     while isinstance(command, TyperGroup):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            break
         name = words.pop(0)
         assert name in command.commands, f"there is no command {name!r}"
         command = command.commands[name]

@@ -20,6 +20,12 @@ _COMPLAINT: Final = "webhook message delivery failed"
 """With 200, and this in the body, the older webhooks of Teams say that they did not deliver."""
 
 
+TEAMS: Final = "Teams"
+SLACK: Final = "Slack"
+INBOX: Final = "the inbox"
+NAMES: Final = (TEAMS, SLACK, INBOX)
+
+
 class NoChannel(ValueError):
     """There is nobody to tell."""
 
@@ -29,7 +35,7 @@ class Channel:
     """One webhook."""
 
     name: str
-    """As people know it: `Teams`, `Slack`, `the inbox`."""
+    """As people know it: one of `NAMES`."""
     address: str = field(repr=False)
     """Whoever has it can write to the channel: it is never logged."""
     form: Callable[[Said], dict[str, Any]]
@@ -59,6 +65,11 @@ class Channel:
         return None
 
 
+def mark(key: str, name: str) -> str:
+    """Under which the ledger remembers that a channel was told of a notice."""
+    return f"{key}/{name}"
+
+
 def channels(secrets: RelaySecrets) -> list[Channel]:
     """The channels that there are.
 
@@ -71,13 +82,13 @@ def channels(secrets: RelaySecrets) -> list[Channel]:
     found: list[Channel] = []
     if secrets.teams_webhook is not None:
         address = secrets.teams_webhook.get_secret_value()
-        found.append(Channel(name="Teams", address=address, form=teams))
+        found.append(Channel(name=TEAMS, address=address, form=teams))
     if secrets.slack_webhook is not None:
         address = secrets.slack_webhook.get_secret_value()
-        found.append(Channel(name="Slack", address=address, form=slack))
+        found.append(Channel(name=SLACK, address=address, form=slack))
     inbox = gcp.alert_inbox()
     if not found and inbox is not None:
-        found.append(Channel(name="the inbox", address=f"{inbox}/alerts", form=teams))
+        found.append(Channel(name=INBOX, address=f"{inbox}/alerts", form=teams))
     if not found:
         raise NoChannel("set TEAMS_WEBHOOK or SLACK_WEBHOOK: there is no channel to tell")
     return found

@@ -30,7 +30,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from workloads.notifications.card import teams
-from workloads.notifications.channels import Channel, channels
+from workloads.notifications.channels import Channel, channels, mark
 from workloads.notifications.grouping import FORGOTTEN, WAITED, Group, group_of
 from workloads.notifications.ledger import BucketLedger, Ledger
 from workloads.notifications.message import Budget, Incident, NotANotification, read
@@ -148,14 +148,14 @@ class Relay:
         """Post to each channel that does not have it yet."""
         posted = False
         for channel in self._channels:
-            mark = _mark(key, channel)
-            if self._ledger.has(mark):
+            told = mark(key, channel.name)
+            if self._ledger.has(told):
                 continue
             problem = channel.post(self._client, said, key)
             if problem is not None:
                 log.warning("%s is not delivered yet: %s", key, problem)
                 return Answer(503, f"{key} is not delivered yet: {problem}")
-            self._ledger.add(mark, self._record(key, channel, said))
+            self._ledger.add(told, self._record(key, channel, said))
             posted = True
         if not posted:
             return Answer(200, f"{key} was delivered before")
@@ -171,12 +171,12 @@ class Relay:
 
     def _delivered(self, key: str) -> bool:
         """Whether every channel has it."""
-        return all(self._ledger.has(_mark(key, channel)) for channel in self._channels)
+        return all(self._ledger.has(mark(key, channel.name)) for channel in self._channels)
 
     def _mark(self, key: str) -> None:
         """Remember a notice that needs no message."""
         for channel in self._channels:
-            self._ledger.add(_mark(key, channel))
+            self._ledger.add(mark(key, channel.name))
 
     def _group(self, name: str) -> Group:
         state = self._ledger.state(name)
@@ -197,10 +197,6 @@ class Relay:
             incident=incident.incident_id,
         )
         self._keep(name, group)
-
-
-def _mark(key: str, channel: Channel) -> str:
-    return f"{key}/{channel.name}"
 
 
 def _closing(incident: str) -> str:

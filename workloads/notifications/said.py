@@ -85,9 +85,9 @@ def _incident(incident: Incident, environment: str, record: IncidentRecord | Non
 def _known(record: IncidentRecord, *, closed: bool) -> dict[str, str]:
     """What the monitor adds. Of an incident that is over, its cause and its report are left."""
     end = record.window.end
-    return {
+    since = {} if closed else {"Since": f"{record.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"}
+    return since | {
         "Score": "" if closed else f"{record.score:.4g}, limit {record.threshold:.4g}",
-        "Since": f"{record.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "Window": ""
         if closed
         else f"{record.window.start.astimezone(UTC):%Y-%m-%d %H:%M} to "

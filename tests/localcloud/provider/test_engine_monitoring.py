@@ -34,7 +34,7 @@ def program(threshold: float = 0.5, *, absent: bool = False) -> None:
         display_name="people",
         labels={"email_address": "ops@example.com"},
     )
-    aggregation = {"alignment_period": "3600s", "per_series_aligner": "ALIGN_NEXT_OLDER"}
+    aggregation: Any = {"alignment_period": "3600s", "per_series_aligner": "ALIGN_NEXT_OLDER"}
     condition: Any = {
         "condition_absent": {
             "filter": f'metric.type = "{METRIC}"',
@@ -53,12 +53,13 @@ def program(threshold: float = 0.5, *, absent: bool = False) -> None:
                 "trigger": {"count": 1},
             }
         }
+    conditions: Any = [{"display_name": "drift", **condition}]
     policy = monitoring.AlertPolicy(
         "drift",
         display_name="drift",
         combiner="OR",
         severity="WARNING",
-        conditions=[{"display_name": "drift", **condition}],
+        conditions=conditions,
         documentation={
             "subject": "drift",
             "content": "It is so.",
