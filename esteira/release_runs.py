@@ -81,6 +81,24 @@ def actor() -> str:
 
 def _by_job(product: Product, job: str, values: dict[str, Any], progress: Progress) -> Outcome:
     """Start the job, wait for its end, and read what came of it."""
+    execution, said = execute(job, values, progress)
+    outcome = commands.read(product, execution)
+    if outcome is not None:
+        return outcome
+    return Outcome(ok=False, message=f"execution {execution} of {job}: {said}; look at its log")
+
+
+def execute(job: str, values: dict[str, Any], progress: Progress) -> tuple[str, str]:
+    """Start a Cloud Run job, and wait for its end.
+
+    Args:
+        job: its resource name.
+        values: variables of its environment, in lower case; those that are False are left out.
+        progress: told of each step.
+
+    Returns:
+        The name of the execution, and what is said of its failure.
+    """
     progress(f"the database is private: {job} does it")
     env = [
         {"name": name.upper(), "value": str(value).lower() if value is True else str(value)}
@@ -96,8 +114,4 @@ def _by_job(product: Product, job: str, values: dict[str, Any], progress: Progre
         operation = locations.operations().get(name=operation["name"]).execute()
         execution = operation.get("metadata", {}).get("name", execution).rpartition("/")[2]
         progress(f"execution {execution}")
-    outcome = commands.read(product, execution)
-    if outcome is not None:
-        return outcome
-    said = operation.get("error", {}).get("message", "it ended without an outcome")
-    return Outcome(ok=False, message=f"execution {execution} of {job}: {said}; look at its log")
+    return execution, operation.get("error", {}).get("message", "it ended without an outcome")
