@@ -208,14 +208,16 @@ def build_app(
     secrets: RelaySecrets,
     ledger: Ledger | None = None,
     transport: httpx.BaseTransport | None = None,
+    records: Records | None = None,
 ) -> Starlette:
     """The service.
 
     Args:
         ledger: Instead of the bucket that the settings name.
         transport: Instead of the network.
+        records: Instead of those in the buckets that the settings name.
     """
-    relay = Relay(settings, secrets, ledger or BucketLedger(settings.ledger), transport)
+    relay = Relay(settings, secrets, ledger or BucketLedger(settings.ledger), transport, records)
 
     async def push(request: Request) -> Response:
         body = b""
