@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from workloads import contracts, gcp, product
 from workloads.ingestion import dead_letters, tables
 from workloads.ingestion.accounting import Accounts, account
