@@ -14,13 +14,18 @@ from esteira.data_commands import OnStack, ProductName
 from esteira.printing import AsJson, console, fail, result
 
 if TYPE_CHECKING:
+    from google.cloud.pubsub_v1 import SubscriberClient
+
     from workloads.notifications.ledger import BucketLedger
 
 alerts_app = typer.Typer(help="What is wrong, and what people were told.")
 
 _TOPIC: Final = "alerts"
 """As stacks/operations.py names the topic; the ledger's bucket is `<project>-alerts`."""
+_GIVEN_UP: Final = "alerts-to-teams-dead-letters-inspection"
+_BATCH: Final = 100
 _PAUSE: Final = 0.25
+_PULL: Final = 10.0
 
 
 @alerts_app.callback(invoke_without_command=True)
@@ -81,6 +86,45 @@ def send_test(
     document = {"product": product, "notice": number, "reached": reached, "seconds": seconds}
     text = f"the test notice reached {' and '.join(reached)} in {seconds:.1f} s"
     result({"stack": stack, **document}, as_json, text)
+
+
+@alerts_app.command("resend")
+def resend(stack: OnStack = "local", as_json: AsJson = False) -> None:
+    """Put alerts that the relay has given up back on their topic, once its channel is mended.
+
+    One that was told meanwhile is not told again. Killed in between, run it again.
+    """
+    from workloads import gcp
+
+    with console.status("connecting") as status, _refused(stack):
+        _connect(stack, status.update)
+        status.update("sending")
+        topic = f"projects/{gcp.project()}/topics/{_TOPIC}"
+        name = f"projects/{gcp.project()}/subscriptions/{_GIVEN_UP}"
+        publisher, count = gcp.publisher(), 0
+        with gcp.subscriber() as subscriber:
+            while received := _pulled(subscriber, name):
+                messages = [{"data": one.message.data} for one in received]
+                gcp.publish(publisher, topic, messages, timeout=30)
+                # After the topic has them: to have one twice is harmless, to lose one is not.
+                subscriber.acknowledge(
+                    request={"subscription": name, "ack_ids": [one.ack_id for one in received]}
+                )
+                count += len(received)
+    text = f"{stack}: {count} alerts that had been given up are on their topic again"
+    result({"stack": stack, "resent": count}, as_json, text)
+
+
+def _pulled(subscriber: SubscriberClient, name: str) -> list[Any]:
+    """Some messages of a subscription; none once it is empty."""
+    from google.api_core.exceptions import DeadlineExceeded
+
+    request = {"subscription": name, "max_messages": _BATCH}
+    try:
+        return list(subscriber.pull(request=request, timeout=_PULL, retry=None).received_messages)
+    except DeadlineExceeded:
+        # Pub/Sub waits for messages to come, rather than say that there are none.
+        return []
 
 
 def _open() -> list[dict[str, Any]]:
