@@ -230,6 +230,17 @@ def count_by(reference: Reference, source: RowSource, by: str) -> dict[str, dict
     return {part: counts for part, counts in _run(reference, source, by).items() if part}
 
 
+def count_parts(
+    reference: Reference, source: RowSource, by: str
+) -> tuple[dict[str, Histogram], dict[str, dict[str, Histogram]]]:
+    """Both by one query: all rows, and those of each value of one feature that occurs."""
+    parts = _run(reference, source, by)
+    total = _empty(reference)
+    for counts in parts.values():
+        total = {name: total[name] + one for name, one in counts.items()}
+    return total, {part: counts for part, counts in parts.items() if part}
+
+
 def _run(
     reference: Reference, source: RowSource, by: str | None
 ) -> dict[str, dict[str, Histogram]]:

@@ -21,6 +21,18 @@ TRAINING: Final = "training"
 """The reference is the model's profile, or its answers on the hold-out: skew, and drift since."""
 WINDOW: Final = "window"
 """The reference is an earlier window: drift from that."""
+SERVED: Final = "training-served"
+"""The reference is the model's profile; the window is of what the servers were asked."""
+SKEW: Final = "raw"
+"""The reference is what the feature query says of the very entities that servers were asked about;
+the window is what the servers were shown of them."""
+ANSWERS: Final = "answers"
+"""The reference is the model's answers on the hold-out."""
+ERRORS: Final = "errors"
+"""The reference is the model's errors on the hold-out."""
+FRESHNESS: Final = "freshness"
+"""There is no reference: how long ago a table was last written to."""
+REFERENCES: Final = (TRAINING, WINDOW, SERVED, SKEW, ANSWERS, ERRORS, FRESHNESS)
 
 
 def _column(name: str, kind: str, description: str, *, required: bool = True) -> Column:
@@ -41,7 +53,7 @@ FEATURE_SCORES: Final = Table(
     description="How far each feature, and what the model answers, lie from a reference.",
     columns=(
         *_FIRST,
-        _column("reference", "STRING", "What it was held against: `training` or `window`"),
+        _column("reference", "STRING", f"What it was held against: {', '.join(REFERENCES)}"),
         _column("feature", "STRING", "The feature, or `value` or `answer` of the predictions"),
         _column("statistic", "STRING", "Which distance or share"),
         _column("score", "FLOAT64", "Null where there was nothing to score", required=False),

@@ -1,0 +1,141 @@
+"""A whole run over real flights, on the local BigQuery and Cloud Storage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from workloads import gcp
+from workloads.batch_prediction.task import predict_day
+from workloads.ingestion.tables import Table
+from workloads.monitoring import tables
+from workloads.monitoring.job import Edge, monitor
+from workloads.monitoring.publishing import Point, Store, reports
+from workloads.monitoring.window import Window
+from workloads.notifications.incident import decode
+from workloads.product import Product
+from workloads.registry import CHAMPION, Registry
+from workloads.telemetry import DRIFT_SCORE, MONITOR_ALARM
+
+from ..conftest import Trained, local
+
+WINDOW = Window(start=local(11), end=local(14))
+
+
+class Gauges:
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+
+    def write(self, points: Sequence[Point], at: datetime) -> None:
+        self.points = list(points)
+
+
+def asked(product: Product, reason: str, evidence: dict[str, Any], as_of: datetime | None) -> str:
+    return f"asked because of {reason}: {evidence['key']}"
+
+
+@pytest.fixture
+def watched(trained: Trained, january: Product) -> Product:
+    """The product with a champion, the tables of its monitors, and three days predicted."""
+    client = gcp.bigquery_client()
+    client.create_dataset(tables.dataset(january), exists_ok=True)
+    for table in tables.TABLES:
+        make(january, table)
+    registry = Registry(january)
+    registry.move(CHAMPION, registry.get(trained.registration.version))
+    for day in (11, 12, 13):
+        predict_day(january, local(day).date())
+    return january
+
+
+def make(product: Product, table: Table) -> None:
+    fields = [bigquery.SchemaField.from_api_repr(one) for one in table.columns]
+    name = f"{gcp.project()}.{tables.dataset(product)}.{table.name}"
+    client = gcp.bigquery_client()
+    client.delete_table(name, not_found_ok=True)
+    client.create_table(bigquery.Table(name, schema=fields))
+
+
+def stored(product: Product, table: Table) -> list[dict[str, Any]]:
+    name = f"{gcp.project()}.{tables.dataset(product)}.{table.name}"
+    rows = gcp.bigquery_client().query(f"SELECT * FROM `{name}`").result()
+    return [dict(one.items()) for one in rows]
+
+
+def test_a_window_is_measured_told_and_measured_again_without_a_second_row(
+    watched: Product,
+) -> None:
+    ours = dataclasses.replace(watched.monitoring, least=1, of=2)
+    product = dataclasses.replace(watched, monitoring=ours)
+    gauges = Gauges()
+    edge = dataclasses.replace(Edge.of(product), gauges=gauges, retraining=asked)
+
+    # Three days in January hold other weekdays and other weather than the ten before them.
+    first = monitor(product, WINDOW, edge=edge)
+
+    assert first.verdict == "alarm"
+    assert first.incident is not None
+    assert first.incident.kind == "drift"
+    assert "weekday" in {one.feature for one in first.incident.top}
+    assert first.incident.action.startswith("asked because of drift: ")
+    page = reports(product).read(first.report.rpartition("/")[2]).decode()
+    assert page.count("<svg") > 5
+    assert "weekday" in page
+    assert decode(reports(product).read("latest-incident.json")) == first.incident
+    alarms = {
+        dict(one.labels)["kind"]: one.value for one in gauges.points if one.metric is MONITOR_ALARM
+    }
+    assert alarms["drift"] == 1
+    # Nothing was served, so nothing is said of skew, neither way.
+    assert "skew" not in alarms
+    assert {one.metric for one in gauges.points} > {DRIFT_SCORE}
+
+    scores, rated = stored(product, tables.FEATURE_SCORES), stored(product, tables.PERFORMANCE)
+    assert len(scores) + len(rated) == first.measurements
+    parts = {one["slice"] for one in scores}
+    assert parts == {"", "origin=EWR", "origin=JFK", "origin=LGA"}
+    whole = [one for one in rated if one["slice"] == ""]
+    real, estimated = sorted(whole, key=lambda one: one["estimated"])
+    assert real["labelled"] > 2_000
+    assert real["low"] < real["value"] < real["high"]
+    assert estimated["low"] < real["value"] < estimated["high"]
+
+    again = monitor(product, WINDOW, edge=edge)
+    assert len(stored(product, tables.FEATURE_SCORES)) == len(scores)
+    assert len(stored(product, tables.PERFORMANCE)) == len(rated)
+    assert again.findings == first.findings
+
+    # What is stored of this window is the history of the next.
+    later = Window(start=local(14), end=local(17))
+    history = Store(product).history(first.model_version, later, 2)
+    assert [one.breach for one in history[tables.TRAINING, "weekday", ""]] == [True]
+    assert [one.window for one in history[tables.TRAINING, "weekday", ""]] == [WINDOW]
+    known = Store(product).scores(first.model_version, later, 2)
+    assert {one.estimated: one.value for one in known}[False] == pytest.approx(real["value"])
+
+
+def test_a_column_that_is_gone_is_a_fault_of_the_schema_and_no_crash(watched: Product) -> None:
+    client = gcp.bigquery_client()
+    table = f"{gcp.project()}.{watched.id}_raw.flights"
+    client.query(f"ALTER TABLE `{table}` RENAME COLUMN carrier TO airline").result()
+    edge = dataclasses.replace(Edge.of(watched), gauges=Gauges(), retraining=asked)
+    try:
+        found = monitor(watched, WINDOW, edge=edge, at=datetime(2013, 1, 20, tzinfo=UTC))
+    finally:
+        client.query(f"ALTER TABLE `{table}` RENAME COLUMN airline TO carrier").result()
+    assert found.verdict == "schema"
+    assert found.incident is not None
+    assert found.incident.severity == "CRITICAL"
+    assert [one.feature for one in found.incident.top] == ["carrier"]
+    assert "fault" in found.incident.action
+    assert {one["verdict"] for one in stored(watched, tables.FEATURE_SCORES)} <= {
+        "unknown",
+        "quiet",
+    }
+    assert all(one["value"] is None for one in found.performance)
+    assert Store(watched).newest()

@@ -1,0 +1,292 @@
+"""What a window means together with those before it: which monitors are alarmed, and the incident.
+
+A score says that one window differs. An alarm is raised by a kind of monitor when one of its
+subjects differs in some of the last windows, the newest among them. All alarms of a window are one
+incident, however many features are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from workloads.metrics import HIGHER_IS_BETTER
+from workloads.monitoring import tables
+from workloads.monitoring.assessment import FeatureScore, Verdict
+from workloads.monitoring.measuring import Measured
+from workloads.monitoring.performance import Performance
+from workloads.monitoring.publishing import Past, PastScore, Subject
+from workloads.monitoring.window import Window, lasting
+from workloads.notifications.incident import TOP, IncidentFeature, IncidentRecord, IncidentWindow
+from workloads.product import Product
+
+DRIFT: Final = "drift"
+PREDICTION_DRIFT: Final = "prediction-drift"
+SKEW: Final = "skew"
+PERFORMANCE: Final = "performance"
+CONCEPT_DRIFT: Final = "concept-drift"
+SCHEMA: Final = "schema"
+"""The verdict, and the statistic, of a column that is not there."""
+
+REFERENCES: Final[dict[str, tuple[str, ...]]] = {
+    SKEW: (tables.SKEW,),
+    DRIFT: (tables.TRAINING, tables.SERVED),
+    PREDICTION_DRIFT: (tables.ANSWERS,),
+    CONCEPT_DRIFT: (tables.ERRORS,),
+}
+"""By kind, what its scores are held against."""
+SEVERITY: Final = {
+    SKEW: "ERROR",
+    PERFORMANCE: "ERROR",
+    CONCEPT_DRIFT: "ERROR",
+    DRIFT: "WARNING",
+    PREDICTION_DRIFT: "WARNING",
+}
+"""By kind; the first of those that are alarmed names the incident."""
+RETRAINED: Final = (PERFORMANCE, CONCEPT_DRIFT, DRIFT, PREDICTION_DRIFT)
+"""What retraining may help against. Against skew it does not: that is a fault to be mended."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one kind of monitor says of a window."""
+
+    kind: str
+    verdict: str
+    """`quiet`, `drifted`, `unknown` or `schema`: of this window alone."""
+    alarm: bool
+    """Whether it lasts."""
+    since: datetime | None = None
+    """Of an alarm, when the first window that breached began."""
+    feature: str = ""
+    statistic: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    """Of the worst score."""
+    top: tuple[IncidentFeature, ...] = ()
+    """Those that breach, or of an alarm those that last, the worst first."""
+    subjects: int = 0
+    """How many features, and slices of them, that is."""
+    reason: str = ""
+    """Of an unknown."""
+
+
+def judge(
+    product: Product,
+    measured: Measured,
+    history: Mapping[Subject, Sequence[Past]],
+    scores: Sequence[PastScore],
+    expected: float,
+) -> list[Finding]:
+    """What each kind of monitor says.
+
+    Args:
+        product: says how many windows make an alarm.
+        measured: the newest window.
+        history: of the windows before, by subject.
+        scores: the gate's metric of the windows before.
+        expected: the gate's metric on the hold-out.
+    """
+    found = [
+        _of_scores(product, measured, kind, references, history)
+        for kind, references in REFERENCES.items()
+    ]
+    found.append(_of_performance(product, measured, scores, expected))
+    order = list(SEVERITY)
+    return sorted(found, key=lambda one: order.index(one.kind))
+
+
+def _of_scores(
+    product: Product,
+    measured: Measured,
+    kind: str,
+    references: Sequence[str],
+    history: Mapping[Subject, Sequence[Past]],
+) -> Finding:
+    if kind == SKEW and measured.faults:
+        top = tuple(
+            IncidentFeature(feature=one, statistic=SCHEMA, score=1.0, threshold=0.0)
+            for one in measured.missing[:TOP]
+        )
+        # Nothing else can be known while it lasts, and no second window would make it surer.
+        return Finding(
+            kind=kind,
+            verdict=SCHEMA,
+            alarm=True,
+            since=measured.window.start,
+            feature=top[0].feature if top else "",
+            statistic=SCHEMA,
+            score=1.0,
+            threshold=0.0,
+            top=top,
+            subjects=len(measured.missing),
+            reason="; ".join(measured.faults),
+        )
+    subjects: dict[Subject, list[FeatureScore]] = {}
+    for reference in references:
+        for one in measured.of(reference):
+            subjects.setdefault((reference, one.feature, one.slice), []).append(one)
+    breaching = [one for one, all_ in subjects.items() if _breach(all_) is True]
+    alarmed: dict[Subject, datetime] = {}
+    for subject in breaching:
+        past = list(history.get(subject, ()))
+        breaches = [*(one.breach for one in past), True]
+        if lasting(breaches, least=product.monitoring.least, of=product.monitoring.of):
+            newest = past[-(product.monitoring.of - 1) :] if product.monitoring.of > 1 else []
+            since = [one.window.start for one in newest if one.breach]
+            alarmed[subject] = min([*since, measured.window.start])
+    named = list(alarmed) or breaching
+    worst = sorted((_worst(subjects[one]) for one in named), key=_excess, reverse=True)
+    every = [one for all_ in subjects.values() for one in all_]
+    scored = [one for one in every if one.score is not None]
+    shown = worst[0] if worst else max(scored, key=_excess, default=None)
+    unknown = not any(one.verdict is not Verdict.UNKNOWN for one in every)
+    return Finding(
+        kind=kind,
+        verdict=Verdict.DRIFTED if breaching else Verdict.UNKNOWN if unknown else Verdict.QUIET,
+        alarm=bool(alarmed),
+        since=min(alarmed.values(), default=None),
+        feature=shown.feature if shown else "",
+        statistic=shown.statistic if shown else "",
+        score=shown.score if shown else None,
+        threshold=shown.threshold if shown else None,
+        top=_top(worst),
+        subjects=len(named),
+        reason=(every[0].reason if every else "there is nothing to compare") if unknown else "",
+    )
+
+
+def _breach(scores: Sequence[FeatureScore]) -> bool | None:
+    if any(one.verdict is Verdict.DRIFTED for one in scores):
+        return True
+    return None if all(one.verdict is Verdict.UNKNOWN for one in scores) else False
+
+
+def _worst(scores: Sequence[FeatureScore]) -> FeatureScore:
+    return max((one for one in scores if one.verdict is Verdict.DRIFTED), key=_excess)
+
+
+def _excess(one: FeatureScore) -> float:
+    """How many times its threshold a score is."""
+    return (one.score or 0.0) / max(one.threshold, 1e-12)
+
+
+def _top(worst: Sequence[FeatureScore]) -> tuple[IncidentFeature, ...]:
+    """The worst score of each feature; slices are named only where all rows do not say it."""
+    found: dict[str, IncidentFeature] = {}
+    for whole in (True, False):
+        for one in worst:
+            if (not one.slice) is whole and one.feature not in found and one.score is not None:
+                found[one.feature] = IncidentFeature(
+                    feature=one.feature if whole else f"{one.feature} where {one.slice}",
+                    statistic=one.statistic,
+                    score=one.score,
+                    threshold=one.threshold,
+                )
+    ranked = sorted(found.values(), key=lambda x: -x.score / max(x.threshold, 1e-12))
+    return tuple(ranked[:TOP])
+
+
+def worse(
+    metric: str,
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    expected: float,
+    tolerance: float,
+) -> bool | None:
+    """Whether a score lies beyond what is tolerated, chance aside; None while it is unknown."""
+    if value is None:
+        return None
+    if HIGHER_IS_BETTER[metric]:
+        return (value if high is None else high) < expected - tolerance
+    return (value if low is None else low) > expected + tolerance
+
+
+def _of_performance(
+    product: Product, measured: Measured, scores: Sequence[PastScore], expected: float
+) -> Finding:
+    metric, tolerance = product.gate.metric, product.monitoring.performance_tolerance
+
+    def breach(one: Performance | PastScore | None) -> bool | None:
+        if one is None:
+            return None
+        return worse(metric, one.value, one.low, one.high, expected=expected, tolerance=tolerance)
+
+    known: dict[Window, dict[bool, Performance | PastScore]] = {}
+    for past in scores:
+        known.setdefault(past.window, {})[past.estimated] = past
+    for rated in measured.rated:
+        one = rated.performance
+        if one.slice or one.metric != metric or rated.version != measured.version:
+            continue
+        # What was measured again of an earlier window counts as it is known now.
+        known.setdefault(one.window, {})[rated.estimated] = one
+
+    def best(window: Window) -> Performance | PastScore | None:
+        """What labels say, and while they say nothing, the estimate."""
+        both = known.get(window, {})
+        real = both.get(False)
+        return real if real is not None and real.value is not None else both.get(True)
+
+    windows = sorted(one for one in known if one.end <= measured.window.end)
+    breaches = [breach(best(one)) for one in windows]
+    alarm = lasting(breaches, least=product.monitoring.least, of=product.monitoring.of)
+    newest = known.get(measured.window, {})
+    shown = best(measured.window)
+    now = breach(shown)
+    since = [
+        one.start
+        for one, wrong in list(zip(windows, breaches, strict=True))[-product.monitoring.of :]
+        if wrong
+    ]
+    limit = expected - tolerance if HIGHER_IS_BETTER[metric] else expected + tolerance
+    real = newest.get(False)
+    measured_now = real is not None and real.value is not None
+    label = metric if measured_now else f"{metric}, estimated"
+    value = None if shown is None else shown.value
+    top = (
+        (IncidentFeature(feature="all rows", statistic=label, score=value, threshold=limit),)
+        if value is not None and now
+        else ()
+    )
+    reason = real.reason if isinstance(real, Performance) else "nothing was predicted"
+    return Finding(
+        kind=PERFORMANCE,
+        verdict=Verdict.UNKNOWN if now is None else Verdict.DRIFTED if now else Verdict.QUIET,
+        alarm=alarm,
+        since=min(since, default=None) if alarm else None,
+        feature="all rows",
+        statistic=label,
+        score=value,
+        threshold=limit,
+        top=top,
+        subjects=1 if now else 0,
+        reason=reason if now is None else "",
+    )
+
+
+def incident(
+    product: Product, findings: Sequence[Finding], window: Window, *, report: str, action: str
+) -> IncidentRecord | None:
+    """The one incident that all alarms of a window make; None where there is no alarm."""
+    alarms = [one for one in findings if one.alarm]
+    if not alarms:
+        return None
+    first = alarms[0]
+    named = first.top + tuple(one for other in alarms[1:] for one in other.top)
+    return IncidentRecord(
+        product=product.name,
+        kind=first.kind,
+        severity="CRITICAL" if first.verdict == SCHEMA else SEVERITY[first.kind],
+        since=min(one.since for one in alarms if one.since is not None),
+        window=IncidentWindow(start=window.start, end=window.end),
+        score=first.score or 0.0,
+        threshold=first.threshold or 0.0,
+        top=named[:TOP],
+        report=report,
+        action=action,
+    )
