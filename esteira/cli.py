@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from esteira import (
     alert_commands,
+    dashboard_commands,
     data_commands,
     experiment_commands,
     feature_commands,
@@ -41,6 +42,7 @@ app = typer.Typer(
 local_app = typer.Typer(help="The local cloud of this checkout.", no_args_is_help=True)
 app.add_typer(local_app, name="local")
 alert_commands.register(app)
+dashboard_commands.register(app)
 data_commands.register(app)
 feature_commands.register(app)
 model_commands.register(app)
