@@ -14,8 +14,6 @@ from esteira.data_commands import OnStack, ProductName
 from esteira.printing import AsJson, console, fail, result
 
 if TYPE_CHECKING:
-    from google.cloud.pubsub_v1 import SubscriberClient
-
     from workloads.notifications.ledger import BucketLedger
 
 alerts_app = typer.Typer(help="What is wrong, and what people were told.")
@@ -115,7 +113,7 @@ def resend(stack: OnStack = "local", as_json: AsJson = False) -> None:
     result({"stack": stack, "resent": count}, as_json, text)
 
 
-def _pulled(subscriber: SubscriberClient, name: str) -> list[Any]:
+def _pulled(subscriber: Any, name: str) -> list[Any]:
     """Some messages of a subscription; none once it is empty."""
     from google.api_core.exceptions import DeadlineExceeded
 
