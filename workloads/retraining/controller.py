@@ -208,10 +208,12 @@ class Controller:
         self._say(f"run {run.name} is {run.state}: {run.why}")
 
     def _told(self, run: Run | None, ruling: Ruling) -> Turn:
-        ended = [one for one in self._store.runs(self._product.name, 2) if not one.under_way]
+        name = self._product.name
+        ended = [one for one in self._store.runs(name, 2) if not one.under_way]
         return Turn(
             run=run,
-            waiting=ruling.wait,
+            # As they are after what was decided.
+            waiting=tuple(self._store.waiting(name)),
             why=ruling.why if run is None else run.why,
             until=ruling.until,
             out_of_budget=ruling.out_of_budget,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -33,7 +33,7 @@ class Ruling:
     until: datetime | None = None
     """When those that wait are looked at again, where that is known."""
     out_of_budget: bool = False
-    """Whether nothing but the budget keeps a run from starting by itself this month."""
+    """Whether requests wait that the budget of the month has no run left for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def rule(
     gone = {one.id for one, _ in refused}
     wanted = tuple(one for one in waiting if one.id not in gone)
     spent = _budget(plan, runs, now)
-    ruling = Ruling(refuse=tuple(refused), out_of_budget=spent is not None)
+    ruling = Ruling(refuse=tuple(refused))
     if not wanted:
         return ruling
     under_way = next((one for one in runs if one.under_way), None)
@@ -87,7 +87,13 @@ def rule(
     ]
     if blocks:
         longest = max(blocks, key=lambda one: one.until)
-        return _with(ruling, wait=wanted, why=longest.why, until=longest.until)
+        return _with(
+            ruling,
+            wait=wanted,
+            why=longest.why,
+            until=longest.until,
+            out_of_budget=spent is not None,
+        )
     return _with(ruling, start=wanted, why=_asked(wanted))
 
 
@@ -189,6 +195,4 @@ def _days(length: timedelta) -> str:
 
 
 def _with(ruling: Ruling, **change: object) -> Ruling:
-    import dataclasses
-
-    return dataclasses.replace(ruling, **change)  # pyright: ignore[reportArgumentType]
+    return replace(ruling, **change)  # pyright: ignore[reportArgumentType]
