@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -21,10 +22,14 @@ def judge(
     product: ProductName,
     version: Version = "challenger",
     stack: OnStack = "local",
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the record of the decision there, for people.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask the gate whether a version may replace the champion. Exits 1 if it may not."""
     from esteira.session import connect
+    from workloads.gate import record
     from workloads.gate.decision import decide
     from workloads.product import load
 
@@ -32,6 +37,8 @@ def judge(
     with console.status("judging") as status:
         connect(stack, status.update)
         decision = decide(declared, version)
+    if markdown is not None:
+        markdown.write_text(record.markdown(decision))
     verdict = "approved" if decision.approved else "rejected"
     lines = [f"version {decision.challenger.version} is {verdict}", *decision.reasons]
     document = {

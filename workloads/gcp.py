@@ -317,6 +317,26 @@ def dataflow() -> Any:
     return _discovered("dataflow", "v1b3", os.environ.get("DATAFLOW_API_ENDPOINT"))
 
 
+def vertex_emulated() -> bool:
+    """Whether an emulator answers for Vertex AI."""
+    return bool(os.environ.get("VERTEX_API_ENDPOINT"))
+
+
+def vertex_beta() -> Any:
+    """Vertex AI over REST, v1beta1: for what is not in v1 yet."""
+    if endpoint := os.environ.get("VERTEX_API_ENDPOINT"):
+        return _discovered("aiplatform", "v1beta1", endpoint)
+    from googleapiclient import discovery
+
+    return discovery.build(
+        "aiplatform",
+        "v1beta1",
+        static_discovery=True,
+        cache_discovery=False,
+        client_options={"api_endpoint": f"https://{location()}-aiplatform.googleapis.com"},
+    )
+
+
 def monitoring() -> Any:
     """The Cloud Monitoring API, v3."""
     return _discovered("monitoring", "v3", os.environ.get("MONITORING_API_ENDPOINT"))
@@ -422,6 +442,7 @@ def kubeflow() -> client.Client:
         )
     import contextlib
     import sys
+    import warnings
 
     import kfp_server_api
     import urllib3
@@ -437,8 +458,11 @@ def kubeflow() -> client.Client:
                 return super().run_pipeline(*args, **kwargs)
 
     try:
-        # It asks how the server is; where it is asked to log in, five times in 20 s.
-        return Client(host=address)
+        with warnings.catch_warnings():
+            # That it speaks to no server of before 2023.
+            warnings.simplefilter("ignore", FutureWarning)
+            # It asks how the server is; where it is asked to log in, five times in 20 s.
+            return Client(host=address)
     except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, TimeoutError) as error:
         raise NoKubeflow(f"Kubeflow Pipelines at {address} does not answer: {error}") from None
 

@@ -38,6 +38,8 @@ class GitHub:
     artifacts: dict[int, list[dict[str, Any]]] = field(
         default_factory=dict[int, list[dict[str, Any]]]
     )
+    checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+    """Of each commit."""
     archives: dict[int, bytes] = field(default_factory=dict[int, bytes])
     requests: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     leaked: list[str] = field(default_factory=list[str])
@@ -66,6 +68,11 @@ class GitHub:
         }
         self.artifacts.setdefault(run, []).append(described | claims)
 
+    def check(self, sha: str, name: str, conclusion: str, app: str = "github-actions") -> None:
+        """End a check of a commit."""
+        made = {"name": name, "conclusion": conclusion, "app": {"slug": app}}
+        self.checks.setdefault(sha, []).append(made)
+
     def comment(self, number: int, body: str, login: str = BOT) -> dict[str, Any]:
         """Say something in a conversation."""
         made = {"id": next(self.numbers), "body": body, "user": {"login": login}}
@@ -87,6 +94,10 @@ class GitHub:
                 ]
             case "GET", ["actions", "runs", run, "artifacts"]:
                 return 200, {"artifacts": self.artifacts.get(int(run), [])}
+            case "GET", ["commits", sha, "check-runs"]:
+                of_it = self.checks.get(sha, [])
+                (name,) = query["check_name"]
+                return 200, {"check_runs": [one for one in of_it if one["name"] == name]}
             case "GET", ["issues"]:
                 return 200, [one for one in self.issues if one["state"] == query["state"][0]]
             case "GET", ["issues", number, "comments"]:

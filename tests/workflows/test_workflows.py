@@ -33,13 +33,16 @@ VARIABLES = {
     "ESTEIRA_STACKS",
     "GCP_SERVICE_ACCOUNT",
     "GCP_WORKLOAD_IDENTITY_PROVIDER",
+    "KFP_API_ENDPOINT",
     "PULUMI_BACKEND_URL",
+    "TRAINING_RUNNER",
 }
 WRITES = {
     "deploy.yml": {"id-token"},
     "deploy-stack.yml": {"id-token"},
     "drift.yml": {"id-token", "issues"},
     "preview-comment.yml": {"pull-requests"},
+    "train.yml": {"id-token"},
 }
 """What each workflow may write; the others nothing. An `id-token` is exchanged for an identity."""
 
