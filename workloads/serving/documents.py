@@ -107,6 +107,7 @@ def _schemas(product: Product) -> dict[str, Any]:
     array = {
         "type": "array",
         "description": f"In the order {', '.join(names)}",
+        "prefixItems": [row["properties"][name] for name in names],
         "minItems": required,
         "maxItems": len(names),
     }

@@ -28,8 +28,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     key: Text | None = None
     """Whom an experiment's variant follows: one key always gets the same one."""
-    entities: list[Text] | None = None
-    """What each row is about, for the prediction log."""
+    entities: Annotated[list[Text], Meta(min_length=1)] | None = None
+    """What each row is about, for the prediction log: as many as there are rows."""
     variant: Variant | None = None
     """The part that this model plays, for the prediction log, where the caller chose the model."""
 

@@ -1,0 +1,124 @@
+"""The server keeps what its OpenAPI document promises, whatever it is asked.
+
+schemathesis makes requests from the document, those that fit it and those that do not, and holds
+each answer to it: status, content type, schema; no 5xx; what fits is taken, the rest refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
+
+from tests.workloads.serving.asking import Halves
+from workloads import product as products
+from workloads.serving.answers import Answer
+from workloads.serving.app import App, build
+from workloads.serving.settings import ServingSettings
+
+INFER = "/v2/models/flight-delay/infer"
+CONFIG: dict[str, Any] = {
+    "seed": 20130101,
+    "generation": {"max-examples": 20, "deterministic": True, "database": "none"},
+    # The document has no examples, and nothing that one request makes and another one asks for.
+    "phases": {"stateful": {"enabled": False}, "examples": {"enabled": False}},
+    "operations": [
+        {
+            "include-path": INFER,
+            # That tensors are of one length, and which belong together, no JSON Schema can say.
+            "checks": {"positive_data_acceptance": {"enabled": False}},
+        }
+    ],
+}
+
+
+def server(ready: bool = True) -> App:
+    """A server whose model answers every row; or one that has none."""
+    given = {"product": "flight-delay", "aip_storage_uri": "gs://models/run", "_env_file": None}
+    halves = Halves(products.load("flight-delay")) if ready else None
+    return build(ServingSettings.model_validate(given), lambda: halves)
+
+
+def as_many_entities_as_rows(context: Any, case: schemathesis.Case, kwargs: Any) -> None:
+    """What the document says in words only."""
+    del context, kwargs
+    body = case.body
+    if isinstance(body, dict):
+        rows, parameters = body.get("instances"), body.get("parameters")
+        if isinstance(rows, list) and isinstance(parameters, dict):
+            entities = parameters.get("entities")
+            if isinstance(entities, list) and entities:
+                parameters["entities"] = (entities * len(rows))[: len(rows)]
+
+
+@pytest.fixture(autouse=True)
+def entities() -> Iterator[None]:
+    schemathesis.hook("before_call")(as_many_entities_as_rows)
+    yield
+    GLOBAL_HOOK_DISPATCHER.unregister(as_many_entities_as_rows)
+
+
+def found(app: App, **config: Any) -> tuple[Counter[str], list[str]]:
+    """How many requests each operation was sent, and what was wrong with the answers."""
+    loaded = SchemathesisConfig.from_dict(CONFIG | config)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=loaded)
+    sent, wrong = Counter[str](), list[str]()
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            wrong.append(str(event.info if isinstance(event, events.NonFatalError) else event))
+        elif isinstance(event, events.ScenarioFinished):
+            recorder = event.recorder
+            sent[recorder.label] += len(recorder.interactions)
+            wrong += [
+                f"{one.failure_info.failure.title}: {one.failure_info.code_sample}"
+                for checks in recorder.checks.values()
+                for one in checks
+                if one.failure_info is not None
+            ]
+    return sent, wrong
+
+
+def test_each_answer_is_one_that_the_document_knows() -> None:
+    sent, wrong = found(server())
+    assert wrong == []
+    assert set(sent) == {
+        "POST /predict",
+        f"POST {INFER}",
+        *(
+            f"GET {path}"
+            for path in (
+                "/health",
+                "/live",
+                "/metrics",
+                "/v2",
+                "/v2/health/live",
+                "/v2/health/ready",
+                "/v2/models/flight-delay",
+                "/v2/models/flight-delay/ready",
+            )
+        ),
+    }
+    assert min(sent.values()) > 1
+    assert sent["POST /predict"] > 200
+    assert sent[f"POST {INFER}"] > 100
+
+
+def test_without_a_model_too() -> None:
+    # It says 503 and why, whatever it is asked, and the document knows.
+    unasked = {"enabled": False}
+    checks = {"not_a_server_error": unasked, "negative_data_rejection": unasked}
+    _, wrong = found(server(ready=False), checks=checks)
+    assert wrong == []
+
+
+def test_what_the_document_does_not_know_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    teapot = Answer(418, b'{"error": "short and stout"}')
+    monkeypatch.setattr(App, "_refusal", lambda *_: teapot)
+    _, wrong = found(server())
+    assert any(one.startswith("Undocumented status code: ") for one in wrong)
