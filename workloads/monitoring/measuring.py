@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -109,9 +110,9 @@ def measure(
     _concept(champion, found, outcomes)
     _freshness(product, found)
     for version, past in earlier:
-        again = _outcomes(found, product, past, version)
+        again = _outcomes(found, product, past, version, earlier=True)
         if again is not None:
-            score = performance.measure(product, again[0], past, at=at)
+            score = performance.measure(product, again, past, at=at)
             found.rated.append(Rated(performance=score, version=version))
     return found
 
@@ -142,7 +143,7 @@ def _data(champion: Champion, found: Measured) -> None:
     parts: list[_Part] = []
     counts: Mapping[str, Histogram] | None = None
     for column in slices:
-        both = _guarded(found, lambda: histogram_query.count_parts(reference, source, column))  # noqa: B023  # asked at once
+        both = _guarded(found, partial(histogram_query.count_parts, reference, source, column))
         if both is None:
             break
         counts = both[0]
@@ -248,33 +249,38 @@ def _keep(
     found.counts[name] = counts
 
 
-type _Found = tuple[Outcomes, bool]
-"""Predictions beside labels, and whether servers made them."""
-
-
 def _outcomes(
-    found: Measured, product: Product, window: Window, version: str | None
-) -> _Found | None:
+    found: Measured, product: Product, window: Window, version: str, *, earlier: bool = False
+) -> Outcomes | None:
     """The servers' predictions, else those that were made in batches; None where the query fails
-    for want of a column."""
+    for want of a column.
+
+    Args:
+        found: whose service says where there are any.
+        product: whose.
+        window: of the questions' event time.
+        version: that answered.
+        earlier: another window than the service's, so that both places are looked at.
+    """
     if found.faults:
         return None
-    online = False
-    if found.service.joinable:
-        online = True
-        rows = _guarded(
-            found,
-            lambda: performance.outcomes(product, window, online=True, model_version=version),
-        )
+    for online, there in ((True, found.service.joinable), (False, found.service.batches)):
+        if not there and not earlier:
+            continue
+        rows = _guarded(found, partial(_joined, product, window, version, online))
         if rows is None or rows.rows:
-            return None if rows is None else (rows, True)
-    if found.service.batches:
-        rows = _guarded(
-            found,
-            lambda: performance.outcomes(product, window, online=False, model_version=version),
-        )
-        return None if rows is None else (rows, False)
-    return _nothing(product), online
+            return rows
+    return _nothing(product)
+
+
+def _joined(product: Product, window: Window, version: str, online: bool) -> Outcomes:
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return performance.outcomes(product, window, online=online, model_version=version)
+    except NotFound:
+        # A stack without a log, or without batch predictions.
+        return _nothing(product)
 
 
 def _nothing(product: Product) -> Outcomes:
@@ -290,14 +296,14 @@ def _nothing(product: Product) -> Outcomes:
     )
 
 
-def _answers(champion: Champion, found: Measured, outcomes: _Found | None) -> None:
+def _answers(champion: Champion, found: Measured, outcomes: Outcomes | None) -> None:
     product = champion.product
     reference = champion.answers.only(PREDICTED)
     counts: Mapping[str, Histogram] = {}
-    if outcomes is not None and outcomes[0].rows:
+    if outcomes is not None and outcomes.rows:
         from workloads.monitoring.counting import count
 
-        answers = outcomes[0].answers
+        answers = outcomes.answers
         there: dict[str, Any] = {"value": answers.value}
         if champion.manifest.threshold is not None:
             yes = answers.value >= champion.manifest.threshold
@@ -315,7 +321,7 @@ def _answers(champion: Champion, found: Measured, outcomes: _Found | None) -> No
     _keep(champion, found, tables.ANSWERS, reference, counts)
 
 
-def _performance(champion: Champion, found: Measured, outcomes: _Found | None) -> None:
+def _performance(champion: Champion, found: Measured, outcomes: Outcomes | None) -> None:
     product, window, metric = champion.product, found.window, champion.product.gate.metric
     if outcomes is None:
         for estimated in (False, True):
@@ -324,7 +330,7 @@ def _performance(champion: Champion, found: Measured, outcomes: _Found | None) -
                 Rated(performance=score, version=champion.number, estimated=estimated)
             )
         return
-    rows = outcomes[0]
+    rows = outcomes
     scores = [performance.measure(product, rows, window, at=found.at)]
     if rows.rows:
         scores += performance.measure_slices(product, rows, window, at=found.at)
@@ -373,14 +379,14 @@ def _unknown(metric: str, window: Window, rows: int, reason: str) -> Performance
     )
 
 
-def _concept(champion: Champion, found: Measured, outcomes: _Found | None) -> None:
+def _concept(champion: Champion, found: Measured, outcomes: Outcomes | None) -> None:
     """Whether errors have grown since the hold-out, from one moment on that ADWIN finds."""
     growth = champion.product.monitoring.error_growth
     reason, score, rows, before_rows, changed = "", None, 0, 0, False
     if outcomes is None:
         reason = found.faults[0]
     else:
-        there = _mature(champion.product, outcomes[0], found.at)
+        there = _mature(champion.product, outcomes, found.at)
         rows = there.rows
         if rows < champion.product.monitoring.least_rows:
             least = champion.product.monitoring.least_rows
@@ -388,7 +394,7 @@ def _concept(champion: Champion, found: Measured, outcomes: _Found | None) -> No
     if not reason and outcomes is not None:
         _, truth, answers = champion.holdout
         before = champion.errors(truth, answers)
-        there = _mature(champion.product, outcomes[0], found.at)
+        there = _mature(champion.product, outcomes, found.at)
         after = champion.errors(there.truth, there.answers)
         before_rows = before.size
         stream = np.concatenate([before, after])
