@@ -657,6 +657,21 @@ class TestLedger:
         assert BucketLedger(f"gs://{bucket.name}").has(key)
         assert not ledger.has("incident/0.x/closed")
 
+    def test_it_remembers_what_was_said_and_what_people_know(self, cloud: Any) -> None:
+        del cloud
+        bucket = gcp.storage_client().create_bucket("relay-told")
+        ledger = BucketLedger(f"gs://{bucket.name}")
+        assert ledger.told(10) == []
+        assert ledger.state("group") is None
+        for number in range(3):
+            ledger.add(f"incident/{number}/open", json.dumps({"key": number}).encode())
+        # Of one that belonged to another, nothing was said.
+        ledger.add("incident/3/open")
+        assert [one["key"] for one in ledger.told(2)] == [1, 2]
+        for state in (b"{}", b'{"told": true}'):
+            ledger.keep("group", state)
+            assert ledger.state("group") == state
+
     def test_a_bucket_that_is_gone_holds_up_no_alert(
         self, cloud: Any, channel: Channel, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -666,6 +681,10 @@ class TestLedger:
         assert relay.receive(push(OPEN)).status == 200
         assert len(channel.messages) == 1
         assert "cannot write down what was delivered: NotFound" in caplog.text
+        assert "cannot write down what people know: NotFound" in caplog.text
+        # The alert cannot be found to have been told, and its end is told all the same.
+        assert relay.receive(push(CLOSED)).status == 200
+        assert len(channel.messages) == 2
 
 
 class TestSettings:

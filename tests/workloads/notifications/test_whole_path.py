@@ -126,9 +126,9 @@ class World:
         body = {"timeSeries": [series]}
         gcp.monitoring().projects().timeSeries().create(name=PROJECT, body=body).execute()
 
-    def policy(self, condition: dict[str, Any]) -> None:
+    def policy(self, condition: dict[str, Any], topic: str) -> None:
         api = gcp.monitoring().projects()
-        body: dict[str, Any] = {"type": "pubsub", "displayName": "t", "labels": {"topic": TOPIC}}
+        body: dict[str, Any] = {"type": "pubsub", "displayName": "t", "labels": {"topic": topic}}
         made = api.notificationChannels().create(name=PROJECT, body=body).execute()
         body = {
             "displayName": "flight-delay: the data has drifted",
@@ -144,7 +144,7 @@ class World:
         }
         api.alertPolicies().create(name=PROJECT, body=body).execute()
 
-    def drifting(self) -> None:
+    def drifting(self, topic: str = TOPIC) -> None:
         """The policy of drift, as the stack makes it."""
         self.write(0.0)
         self.policy(
@@ -164,7 +164,8 @@ class World:
                     "duration": "0s",
                     "trigger": {"count": 1},
                 }
-            }
+            },
+            topic,
         )
 
     def open(self) -> int:
@@ -310,3 +311,29 @@ def test_mail_and_posts_end_in_the_inbox(world: World) -> None:
     [message] = until(lambda: httpx.get(inbox).json()["messages"])
     assert (message["to"], message["kind"]) == ("ops@example.com", "email")
     until(lambda: world.cards)
+
+
+def test_a_topic_that_is_not_there_yet_is_told_later_in_order(world: World) -> None:
+    late = f"{PROJECT}/topics/late"
+    world.drifting(late)
+    world.write(1.0)
+    until(lambda: world.open() == 1)
+    world.write(0.0)
+    until(lambda: world.open() == 0)
+    publisher, subscriber = gcp.publisher(), gcp.subscriber()
+    publisher.create_topic(name=late)
+    name = f"{PROJECT}/subscriptions/late"
+    subscriber.create_subscription(name=name, topic=late)
+    states: list[str] = []
+
+    def both() -> bool:
+        request = {"subscription": name, "max_messages": 10}
+        received = list(subscriber.pull(request=request).received_messages)
+        states.extend(json.loads(one.message.data)["incident"]["state"] for one in received)
+        return len(states) >= 2
+
+    until(both)
+    assert states == ["open", "closed"]
+    subscriber.delete_subscription(subscription=name)
+    publisher.delete_topic(topic=late)
+    subscriber.close()
