@@ -30,7 +30,7 @@ CURATED: Final = "curated"
 FEATURES: Final = "features"
 PREDICTIONS: Final = "predictions"
 MONITORING: Final = "monitoring"
-REPORTS: Final = "monitoring"
+REPORTS: Final = "reports"
 """The folder of the models bucket that monitoring writes its reports to."""
 ONLINE: Final = "online"
 

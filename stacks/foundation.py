@@ -61,6 +61,7 @@ IMAGES: Final[dict[str, tuple[str, str | None]]] = {
     "ingestion-streaming": ("ingestion", "streaming"),
     "ingestion-batch": ("ingestion", "batch"),
     "ingestion-starter": ("ingestion", "starter"),
+    "monitoring": ("monitoring", None),
     "training": ("training", None),
     "serving": ("serving", None),
     "tracking": ("tracking", None),

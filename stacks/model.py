@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pulumi
 
@@ -17,20 +17,18 @@ from components.workload_identity import (
     WorkloadIdentity,
     WorkloadIdentityArgs,
 )
-from stacks import records
+from stacks import records, retraining
 from stacks.data import FEATURES, MONITORING, ONLINE, PREDICTIONS, REPORTS, Data
 from stacks.environment import environment
 from stacks.features import Features, grants
 from stacks.foundation import Foundation
 from stacks.names import account_id
 from stacks.prediction_log import PredictionLogs
+from stacks.retraining import Retraining
 from stacks.tracking import Tracking
 from workloads.batch_prediction.settings import BatchPredictionSettings
+from workloads.monitoring.settings import MonitoringSettings
 from workloads.product import Product
-from workloads.training.settings import TrainingSettings
-
-RETRAINING_SECONDS: Final = 12 * 3600
-"""The longest that a scheduled training run is followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +42,12 @@ class Model:
     predictor: WorkloadIdentity
     """Runs batch predictions."""
     batch: ScheduledJob
-    retraining: ScheduledJob | None
-    """Submits a training run; None where the product names no schedule."""
+    retraining: Retraining | None
+    """Trains again; None where the product is trained by hand only."""
     monitor: WorkloadIdentity
     """Watches data and models, wherever that runs."""
+    monitoring: ScheduledJob
+    """Runs the monitors over the last whole window."""
 
 
 def lay(
@@ -184,14 +184,18 @@ def lay(
         ),
         opts=opts,
     )
+    monitor = _monitor(product, data, tracking, project, opts)
     return Model(
         runner=runner,
         endpoint=endpoint,
         server=server,
         predictor=predictor,
         batch=batch,
-        retraining=_retraining(product, foundation, runner, tracking, caller, opts),
-        monitor=_monitor(product, data, project, opts),
+        retraining=retraining.lay(
+            product, foundation, data, runner, server, raw(data), tracking, caller, opts
+        ),
+        monitor=monitor,
+        monitoring=_monitoring(product, foundation, monitor, tracking, caller, opts),
     )
 
 
@@ -203,12 +207,16 @@ def outputs(product: Product, foundation: Foundation, data: Data, model: Model) 
             "pipeline_root": model.runner.root,
             "service_account": model.runner.service_account,
             "image": foundation.images["training"],
-            "schedule": None if model.retraining is None else model.retraining.schedule.name,
+            "schedule": None if model.retraining is None else model.retraining.job.schedule.name,
             "cron": None if product.retraining is None else product.retraining.schedule,
         },
+        **retraining.outputs(model.retraining),
         "monitoring": {
             "reports": pulumi.Output.concat(data.landing.models.url, "/", REPORTS),
             "service_account": model.monitor.email,
+            "job": model.monitoring.job.id,
+            "schedule": model.monitoring.schedule.name,
+            "cron": product.monitoring.schedule,
             "drift_score": settings.alerts.drift_score,
         },
         "endpoint": {
@@ -257,49 +265,38 @@ def raw(data: Data) -> list[Grant]:
     ]
 
 
-def _retraining(
+def _monitoring(
     product: Product,
     foundation: Foundation,
-    runner: PipelineRunner,
+    monitor: WorkloadIdentity,
     tracking: Tracking,
     caller: WorkloadIdentity,
     opts: pulumi.ResourceOptions,
-) -> ScheduledJob | None:
-    """A job that submits the product's pipeline: the provider has no schedule of Vertex AI's own.
-
-    It follows the run to its end, so that a run that fails is a job that failed.
-    """
+) -> ScheduledJob:
     settings = foundation.settings
-    if product.retraining is None:
-        return None
     return ScheduledJob(
-        f"{product.name}-retraining",
+        f"{product.name}-monitor",
         args=ScheduledJobArgs(
-            image=foundation.images["training"],
+            image=foundation.images["monitoring"],
             location=settings.location,
-            # The identity of the steps may submit runs as itself, and nobody else may.
-            service_account=runner.service_account,
+            service_account=monitor.email,
             scheduler=caller.email,
-            schedule=product.retraining.schedule,
-            time_zone=product.retraining.time_zone,
-            # Compiling and waiting only; what costs runs on Vertex AI. A second attempt finds the
-            # run of the first by its name and follows that.
-            retries=1,
-            timeout_seconds=RETRAINING_SECONDS,
-            command=("python", "-m", "workloads.training"),
-            environment=environment(
-                TrainingSettings,
-                {
-                    "google_cloud_project": settings.project,
-                    "google_cloud_location": settings.location,
-                    "product": product.name,
-                    "training_image": foundation.images["training"],
-                    "serving_image": foundation.images["serving"],
-                    "service_account": runner.service_account,
-                    "mlflow_tracking_uri": tracking.address,
-                },
-            ),
-            paused=settings.batch.pause_schedules or settings.batch.pause_retraining,
+            schedule=product.monitoring.schedule,
+            time_zone=product.monitoring.time_zone,
+            command=("python", "-m", "workloads.monitoring"),
+            environment={
+                **environment(
+                    MonitoringSettings,
+                    {
+                        "google_cloud_project": settings.project,
+                        "google_cloud_location": settings.location,
+                        "product": product.name,
+                    },
+                ),
+                # Retraining is asked for in the database of records.
+                **records.variables(f"{product.name}-monitor", monitor, tracking, opts),
+            },
+            paused=settings.batch.pause_schedules,
             subnetwork=foundation.subnetwork,
             kms_key=foundation.key("run"),
             deletion_protection=settings.security.deletion_protection,
@@ -309,7 +306,11 @@ def _retraining(
 
 
 def _monitor(
-    product: Product, data: Data, project: ProjectWide, opts: pulumi.ResourceOptions
+    product: Product,
+    data: Data,
+    tracking: Tracking,
+    project: ProjectWide,
+    opts: pulumi.ResourceOptions,
 ) -> WorkloadIdentity:
     datasets = data.warehouse.datasets
     return WorkloadIdentity(
@@ -344,6 +345,7 @@ def _monitor(
                 Grant(role="roles/logging.logWriter", on=project, label="log"),
                 # Vertex Model Monitoring is set up by a workload: the provider has no resource.
                 Grant(role="roles/aiplatform.user", on=project, label="monitor-models"),
+                *records.grants(tracking, project),
             ],
         ),
         opts=opts,

@@ -144,7 +144,8 @@ def watch(
         batch_jobs=None if intake is None else f"{product.name}-batch-",
         jobs={
             "batch-prediction": model.batch.job.name,
-            **({} if model.retraining is None else {"retraining": model.retraining.job.name}),
+            "monitor": model.monitoring.job.name,
+            **({} if model.retraining is None else {"retraining": model.retraining.job.job.name}),
             **({} if release is None else {"release": release.job.job.name}),
         },
         services={

@@ -79,9 +79,9 @@ class Training(_Part):
     service_account: str = Field(description="E-mail of the identity that steps run as")
     image: str = Field(description="The steps' image, by digest")
     schedule: str | None = Field(
-        description="Cloud Scheduler job that trains again; none: by hand only"
+        description="Cloud Scheduler job that wakes retraining; none: by hand only"
     )
-    cron: str | None
+    cron: str | None = Field(description="When the product asks to be trained again")
 
 
 class Endpoint(_Part):
@@ -114,6 +114,15 @@ class Release(_Part):
     database_user: str | None = Field(description="Whom the job logs in as")
 
 
+class Retraining(_Part):
+    """What decides on retraining; empty where the stack has no database to keep requests in."""
+
+    job: str | None = Field(description="Cloud Run job that takes one turn, or does as told")
+    database: str | None = Field(description="Name of the database that requests are kept in")
+    database_host: str | None = Field(description="Its private address")
+    database_user: str | None = Field(description="Whom the job logs in as")
+
+
 class Features(_Part):
     """The product in Vertex AI's feature store; empty where the stack has none."""
 
@@ -128,6 +137,9 @@ class Monitoring(_Part):
 
     reports: str = Field(description="gs://... folder of the reports")
     service_account: str = Field(description="E-mail of the identity that watches")
+    job: str = Field(description="Cloud Run job: projects/.../jobs/...")
+    schedule: str = Field(description="Cloud Scheduler job that starts it")
+    cron: str = Field(description="When it starts")
     drift_score: float = Field(description="Divergence of a feature from which people are told")
 
 
@@ -191,6 +203,7 @@ class Product(_Part):
     endpoint: Endpoint
     batch: Batch
     release: Release
+    retraining: Retraining
     api: Api
     features: Features
     monitoring: Monitoring

@@ -9,7 +9,10 @@ import pytest
 
 from workloads import contracts
 from workloads import product as products
+from workloads.database import DatabaseSettings
 from workloads.features import store
+from workloads.monitoring.settings import MonitoringSettings
+from workloads.retraining.settings import RetrainingSettings
 from workloads.training.settings import TrainingSettings
 
 JOB = "gcp:cloudrunv2/job:Job"
@@ -114,26 +117,70 @@ class TestExperiments:
 
 
 class TestRetraining:
-    def test_the_schedule_submits_the_pipeline_as_the_identity_of_its_steps(
-        self, prod: Any
-    ) -> None:
+    def test_the_controller_decides_as_itself_and_submits_as_the_steps(self, prod: Any) -> None:
         task = prod.inputs(JOB, "flight-delay-retraining")["template"]["template"]
-        train = "flight-delay-train@esteira-prod.iam.gserviceaccount.com"
-        assert task["serviceAccount"] == train
+        assert task["serviceAccount"] == "flight-delay-retrain@esteira-prod.iam.gserviceaccount.com"
         [container] = task["containers"]
-        assert container["commands"] == ["python", "-m", "workloads.training"]
+        assert container["commands"] == ["python", "-m", "workloads.retraining"]
         told = {one["name"].lower(): one["value"] for one in container["envs"]}
-        settings = TrainingSettings(**told)
+        settings = RetrainingSettings(**told)
+        train = "flight-delay-train@esteira-prod.iam.gserviceaccount.com"
         assert settings.service_account == train
+        assert settings.serving_service_account.startswith("flight-delay-serve@")
+        assert (settings.retraining_command, settings.retraining_releases) == ("turn", "job")
         assert "@sha256:" in settings.training_image
         assert "@sha256:" in settings.serving_image
+        login = DatabaseSettings(
+            **{name: value for name, value in told.items() if name.startswith("database_")}
+        )
+        assert login.database_user == "flight-delay-retrain@esteira-prod.iam"
+        assert _mine(prod)["retraining"]["database_user"] == login.database_user
+
+    def test_it_may_neither_deploy_nor_change_data(self, prod: Any) -> None:
+        email = "flight-delay-retrain@esteira-prod.iam.gserviceaccount.com"
+        account = f"serviceAccount:{email}"
+        roles = {
+            one.inputs["role"] for one in prod.mocks.made if one.inputs.get("member") == account
+        } | {
+            one.inputs["role"]
+            for one in prod.mocks.find("DatasetAccess")
+            if one.inputs.get("userByEmail") == email
+        }
+        assert "roles/cloudsql.instanceUser" in roles
+        assert "roles/monitoring.metricWriter" in roles
+        assert not roles & {"roles/run.developer", "roles/run.admin", "roles/aiplatform.admin"}
+        assert "roles/bigquery.dataEditor" not in roles
+
+    def test_the_steps_of_pipelines_have_no_way_to_the_records(self, prod: Any) -> None:
+        train = "serviceAccount:flight-delay-train@esteira-prod.iam.gserviceaccount.com"
+        roles = {one.inputs["role"] for one in prod.mocks.made if one.inputs.get("member") == train}
+        assert roles
+        assert "roles/cloudsql.instanceUser" not in roles
+
+    def test_without_a_database_the_schedule_submits_a_run(self, compose: Any) -> None:
+        bare = compose(
+            _configuration(
+                "local",
+                database={"enabled": False},
+                tracking={"enabled": False},
+                features={"online": False},
+            )
+        )
+        task = bare.inputs(JOB, "flight-delay-retraining")["template"]["template"]
+        [container] = task["containers"]
+        assert container["commands"] == ["python", "-m", "workloads.training"]
+        assert TrainingSettings(**{one["name"].lower(): one["value"] for one in container["envs"]})
+        schedule = bare.inputs("gcp:cloudscheduler/job:Job", "flight-delay-retraining")
+        assert schedule["schedule"] == "0 6 1 * *"
+        assert set(_mine(bare)["retraining"].values()) == {None}
 
     def test_only_the_caller_starts_it(self, prod: Any) -> None:
         invoker = prod.inputs("JobIamMember", "flight-delay-retraining-invoker")
         caller = "flight-delay-call@esteira-prod.iam.gserviceaccount.com"
         assert invoker["member"] == f"serviceAccount:{caller}"
         schedule = prod.inputs("gcp:cloudscheduler/job:Job", "flight-delay-retraining")
-        assert (schedule["schedule"], schedule["timeZone"]) == ("0 6 1 * *", "America/New_York")
+        # Each hour, whatever the product's own schedule is.
+        assert schedule["schedule"] == "20 * * * *"
         assert schedule["paused"] is False
 
     def test_locally_it_rests_since_the_data_is_old(self, local: Any) -> None:
@@ -165,17 +212,33 @@ class TestMonitoring:
         }
         reports = prod.inputs("BucketIAMMember", "flight-delay-monitor-write-reports")
         assert reports["condition"]["expression"].endswith(
-            '/buckets/esteira-prod-flight-delay-models/objects/monitoring/")'
+            '/buckets/esteira-prod-flight-delay-models/objects/reports/")'
         )
 
     def test_outputs_say_where(self, prod: Any) -> None:
         mine = _mine(prod)
         assert mine["tables"]["monitoring"] == "esteira-prod.flight_delay_monitoring"
         assert mine["monitoring"] == {
-            "reports": "gs://esteira-prod-flight-delay-models/monitoring",
+            "reports": "gs://esteira-prod-flight-delay-models/reports",
             "service_account": "flight-delay-monitor@esteira-prod.iam.gserviceaccount.com",
+            "job": mine["monitoring"]["job"],
+            "schedule": "flight-delay-monitor",
+            "cron": "0 5 * * *",
             "drift_score": 0.1,
         }
+
+    def test_its_job_runs_by_schedule_with_settings_it_understands(self, prod: Any) -> None:
+        task = prod.inputs(JOB, "flight-delay-monitor")["template"]["template"]
+        [container] = task["containers"]
+        assert container["commands"] == ["python", "-m", "workloads.monitoring"]
+        names = {one["name"].lower(): one["value"] for one in container["envs"]}
+        fields = MonitoringSettings.model_fields
+        assert MonitoringSettings(**{name: names[name] for name in names if name in fields})
+        # Retraining is asked for in the database of records.
+        assert names["database_user"] == "flight-delay-monitor@esteira-prod.iam"
+        schedule = prod.inputs("gcp:cloudscheduler/job:Job", "flight-delay-monitor")
+        assert schedule["timeZone"] == "America/New_York"
+        assert schedule["paused"] is False
 
 
 class TestWorkbench:
