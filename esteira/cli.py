@@ -22,6 +22,7 @@ from esteira import (
     experiment_commands,
     feature_commands,
     model_commands,
+    monitor_commands,
     policy_commands,
     product_commands,
     project_commands,
@@ -46,6 +47,7 @@ dashboard_commands.register(app)
 data_commands.register(app)
 feature_commands.register(app)
 model_commands.register(app)
+monitor_commands.register(app)
 experiment_commands.register(app)
 policy_commands.register(app)
 product_commands.register(app)
