@@ -201,8 +201,14 @@ DECISION = {
     "reasons": ["passes: roc_auc is 0.75", "passes: gains 0.01 | 95 %"],
     "record": "gs://models/versions/run/decisions/against-6.json",
 }
-RELEASE = {"ok": True, "message": "shadow: waits for evidence"}
-VERSION = {"links": {"vertex": "https://console.example/7", "pipeline_job": "projects/p/jobs/7"}}
+RELEASE = {"ok": True, "champion": "6", "message": "shadow: waits for evidence"}
+VERSION = {
+    "links": {
+        "vertex": "https://console.example/7",
+        "artefacts": "gs://models/versions/run",
+        "pipeline_job": "projects/p/jobs/7",
+    }
+}
 
 
 def summarised(folder: Path, **documents: Any) -> str:
@@ -240,7 +246,9 @@ class TestSummary:
         assert "| training | run `flight-delay-20130401-0600` by kubeflow |" in text
         assert "| release | shadow: waits for evidence |" in text
         assert "[https://console.example/7](https://console.example/7)" in text
-        assert "storage/browser/_details/models/versions/run/decisions/against-6.json" in text
+        storage = "https://console.cloud.google.com/storage/browser"
+        assert f"({storage}/_details/models/versions/run/decisions/against-6.json)" in text
+        assert f"({storage}/models/versions/run)" in text
         assert "### Version 7 is approved" in text
         assert "### flight-delay, version 7" in text
         # Plots lie beside the record; GitHub could not show them.
@@ -269,6 +277,14 @@ class TestSummary:
                     "release": {"ok": False, "message": "version 6 is under way"},
                 },
                 "version 7 is approved, and could not be released",
+            ),
+            (
+                {
+                    "registration": REGISTRATION,
+                    "decision": DECISION,
+                    "release": {"ok": True, "message": "100 %", "champion": "7"},
+                },
+                "version 7 is approved, and serves",
             ),
         ],
     )

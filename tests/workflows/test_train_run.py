@@ -213,7 +213,7 @@ def test_main_trains_compares_and_releases_the_better_model(main: Main) -> None:
     # The first model, of three weeks: there is nothing to be compared with but the floor.
     status, summary = main.push(start="2013-02-28")
     assert status == 0, summary
-    assert "## flight-delay on local: version 1 is approved, and its release has begun" in summary
+    assert "## flight-delay on local: version 1 is approved, and serves" in summary
     assert main.esteira("release", "status", NAME)["ok"]
     (first,) = main.esteira("models", "list", NAME)["versions"]
     assert "champion" in first["aliases"]

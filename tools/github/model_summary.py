@@ -67,6 +67,9 @@ def _outcome(number: Any, decision: dict[str, Any], release: dict[str, Any]) -> 
         return f"version {number} is rejected; {stays}"
     if not release.get("ok"):
         return f"version {number} is approved, and could not be released"
+    if release.get("champion") == number:
+        # The first of a product has nobody to be compared with on the way.
+        return f"version {number} is approved, and serves"
     return f"version {number} is approved, and its release has begun"
 
 
@@ -89,7 +92,7 @@ def _table(
         rows.append(("release", str(release.get("message", ""))))
     links = dict(version.get("links") or {})
     if record := decision.get("record"):
-        links["decision"] = record
+        links["record"] = record
     rows += [(name.replace("_", " "), _link(address)) for name, address in links.items()]
     return ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows)]
 
@@ -99,9 +102,9 @@ def _link(address: str) -> str:
         return f"[{address}]({address})"
     if address.startswith("gs://"):
         # The console shows a folder and an object by different pages.
-        page = "_details" if address.endswith((".json", ".md")) else "browser"
+        page = "browser/_details" if address.endswith((".json", ".md")) else "browser"
         place = address.removeprefix("gs://")
-        return f"[`{address}`](https://console.cloud.google.com/storage/browser/{page}/{place})"
+        return f"[`{address}`](https://console.cloud.google.com/storage/{page}/{place})"
     return f"`{address}`"
 
 
