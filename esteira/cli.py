@@ -27,6 +27,7 @@ from esteira import (
     product_commands,
     project_commands,
     registry_commands,
+    retraining_commands,
 )
 from esteira.printing import AsJson, console, fail, print_json, result
 
@@ -53,6 +54,7 @@ policy_commands.register(app)
 product_commands.register(app)
 project_commands.register(app)
 registry_commands.register(app)
+retraining_commands.register(app)
 
 StackName = Annotated[str, typer.Argument(metavar="STACK", help="local, dev or prod")]
 
@@ -234,9 +236,18 @@ def export(stack: StackName) -> None:
 
 
 @app.command()
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    drift: Annotated[
+        bool,
+        typer.Option("--drift", help="Then let nine months pass: drift, alarm, retraining."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Bring the platform up on this machine and run the whole loop on real flights."""
-    from esteira.demo import run
+    if drift:
+        from esteira.demo.drift import run
+    else:
+        from esteira.demo import run
 
     report = run(console)
     if as_json:

@@ -21,6 +21,7 @@ _HINTS: Final = (
     ("esteira release status flight-delay", "which model serves; `rollback` returns"),
     ("esteira local logs", "of every service and workload"),
     ('eval "$(esteira local env)"', "point your own Google client here"),
+    ("esteira demo --drift", "nine months pass: drift, alarm, retraining"),
     ("make clean", "remove everything"),
 )
 
@@ -37,8 +38,8 @@ def run(console: Console) -> dict[str, Any]:
     """
     stages = Stages(console)
     with stages.stage("cloud", "The local cloud") as stage:
-        endpoints = _cloud(stage)
-    outputs, resources = _platform(stages, console)
+        endpoints = cloud(stage)
+    outputs, resources = platform(stages, console)
     # Beam, pandas and Google's clients are imported from here on; the platform came up without.
     from esteira.demo import data, model, scenario
     from workloads import product as products
@@ -127,7 +128,8 @@ def run(console: Console) -> dict[str, Any]:
     }
 
 
-def _cloud(stage: Stage) -> Any:
+def cloud(stage: Stage) -> Any:
+    """Start the local cloud, unless it runs; its endpoints."""
     from esteira import local
 
     endpoints = local.start(stage.doing)
@@ -137,7 +139,7 @@ def _cloud(stage: Stage) -> Any:
     return endpoints
 
 
-def _platform(stages: Stages, console: Console) -> tuple[dict[str, Any], int]:
+def platform(stages: Stages, console: Console) -> tuple[dict[str, Any], int]:
     """`up local`; the stack's outputs and how many resources it has."""
     from esteira import operations
     from esteira.engine import in_process
