@@ -47,7 +47,7 @@ TARGETS: Final = {"cpu_us_c16": 100.0, "ready_s": 2.0}
 TIMES_FASTAPI: Final = 8.0
 TIMES_BEST: Final = 5.0
 PROJECT: Final = "benchmark"
-_OURS: Final = ("esteira", "esteira-logged")
+_OURS: Final = ("esteira", "esteira-threaded", "esteira-logged")
 _TOLERANCE: Final = 1e-3
 _BODIES: Final = 256
 

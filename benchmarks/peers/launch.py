@@ -169,14 +169,14 @@ def _mlserver_peer(name: str, batching: bool) -> Peer:
     )
 
 
-def _ours(name: str, environment: Mapping[str, str]) -> Peer:
+def _ours(name: str, environment: Mapping[str, str], module: str = "ours") -> Peer:
     return Peer(
         name=name,
         requirements=None,
         command=lambda programs, port, folder: [
             str(programs / "python"),
             "-m",
-            "benchmarks.peers.ours",
+            f"benchmarks.peers.{module}",
         ],
         ready="/health",
         path="/predict",
@@ -190,6 +190,7 @@ SERVERS: Final = {
     one.name: one
     for one in (
         _ours("esteira", {}),
+        _ours("esteira-threaded", {}, "threaded"),
         _ours("esteira-logged", {"PREDICTION_TOPIC": "projects/benchmark/topics/predictions"}),
         Peer(
             name="fastapi-sklearn",

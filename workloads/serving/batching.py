@@ -4,8 +4,8 @@ No timer holds a row back. While one turn of the event loop hands out the reques
 in, they queue up; the next scores all of them at once. One connection alone never waits; many
 share the price of a call into ONNX Runtime, three quarters of which does not depend on the rows.
 
-Scoring happens on the event loop: handing a batch to a thread and back cost more than the batch
-(`python -m benchmarks.serving`, docs/serving.md).
+Scoring happens on the event loop: with a thread for it, a request costs a quarter more
+(`benchmarks/peers/threaded.py`, figures in docs/serving.md).
 """
 
 from __future__ import annotations
