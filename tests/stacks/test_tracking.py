@@ -10,7 +10,7 @@ import pytest
 
 RUN = "gcp:cloudrunv2/service:Service"
 SERVER = "mlflow-tracking"
-ROLES = ("train", "release")
+ROLES = ("train", "retrain", "release")
 
 
 def configuration(environment: str, **more: Any) -> dict[str, str]:
