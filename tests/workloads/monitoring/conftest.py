@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -55,13 +54,6 @@ def unpacked(name: str) -> Path:
 def nannyml() -> Path:
     """The data that NannyML ships: predictions of real and made-up models, with labels."""
     return unpacked("monitoring-peers-data") / "nannyml" / "datasets" / "data"
-
-
-@pytest.fixture(scope="session")
-def stream_libraries() -> None:
-    """`datasketches` and `river` can be imported."""
-    if not all(importlib.util.find_spec(one) for one in ("datasketches", "river")):
-        sys.path.append(str(unpacked("monitoring-peers-streams")))
 
 
 def reference(columns: Mapping[str, Any]) -> Reference:

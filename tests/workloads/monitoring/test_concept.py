@@ -7,8 +7,6 @@ import pytest
 
 from workloads.monitoring.concept import changes
 
-pytestmark = pytest.mark.usefixtures("stream_libraries")
-
 BEFORE = 10_000
 STREAMS = 16
 

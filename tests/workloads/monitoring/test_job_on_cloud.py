@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from google.cloud import bigquery
 
 from workloads import gcp
 from workloads.batch_prediction.task import predict_day
+from workloads.features.query import FeatureQuery
 from workloads.ingestion.tables import Table
 from workloads.monitoring import tables
 from workloads.monitoring.job import Edge, monitor
@@ -23,6 +25,7 @@ from workloads.registry import CHAMPION, Registry
 from workloads.telemetry import DRIFT_SCORE, MONITOR_ALARM
 
 from ..conftest import Trained, local
+from .test_histogram_query import logged, prediction
 
 WINDOW = Window(start=local(11), end=local(14))
 
@@ -39,8 +42,13 @@ def asked(product: Product, reason: str, evidence: dict[str, Any], as_of: dateti
     return f"asked because of {reason}: {evidence['key']}"
 
 
+@pytest.fixture(scope="module")
+def _predicted() -> list[int]:
+    return []
+
+
 @pytest.fixture
-def watched(trained: Trained, january: Product) -> Product:
+def watched(trained: Trained, january: Product, _predicted: list[int]) -> Product:
     """The product with a champion, the tables of its monitors, and three days predicted."""
     client = gcp.bigquery_client()
     client.create_dataset(tables.dataset(january), exists_ok=True)
@@ -48,8 +56,8 @@ def watched(trained: Trained, january: Product) -> Product:
         make(january, table)
     registry = Registry(january)
     registry.move(CHAMPION, registry.get(trained.registration.version))
-    for day in (11, 12, 13):
-        predict_day(january, local(day).date())
+    if not _predicted:
+        _predicted += [predict_day(january, local(day).date()).rows for day in (11, 12, 13)]
     return january
 
 
@@ -133,9 +141,48 @@ def test_a_column_that_is_gone_is_a_fault_of_the_schema_and_no_crash(watched: Pr
     assert found.incident.severity == "CRITICAL"
     assert [one.feature for one in found.incident.top] == ["carrier"]
     assert "fault" in found.incident.action
-    assert {one["verdict"] for one in stored(watched, tables.FEATURE_SCORES)} <= {
+    assert {
+        one["verdict"]
+        for one in stored(watched, tables.FEATURE_SCORES)
+        if one["reference"] != tables.FRESHNESS
+    } <= {
         "unknown",
         "quiet",
     }
     assert all(one["value"] is None for one in found.performance)
     assert Store(watched).newest()
+
+
+def test_what_servers_were_shown_is_held_against_the_same_flights(watched: Product) -> None:
+    """A server that reads temperatures in Celsius is found, though both look like weather."""
+    rows = FeatureQuery(watched).run(WINDOW.start, WINDOW.end).slice(0, 600).to_pylist()
+    names = watched.features.request.__struct_fields__
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    served: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        shown = {name: row[name] for name in names}
+        if shown["temperature"] is not None:
+            shown["temperature"] = (shown["temperature"] - 32) / 1.8
+        served.append(
+            prediction(
+                at,
+                number,
+                entity=row["flight_id"],
+                value=0.2,
+                features=json.dumps(shown),
+            )
+        )
+    ours = dataclasses.replace(watched.monitoring, least=1, of=1, slices=())
+    product = dataclasses.replace(watched, monitoring=ours)
+    logged(product, served)
+    edge = dataclasses.replace(Edge.of(product), gauges=Gauges(), retraining=asked)
+    try:
+        found = monitor(product, WINDOW, edge=edge)
+    finally:
+        logged(product, [prediction(at, 0)])
+    [skew] = [one for one in found.findings if one.kind == "skew"]
+    assert skew.alarm
+    assert [one.feature for one in skew.top] == ["temperature"]
+    assert found.incident is not None
+    assert found.incident.kind == "skew"
+    assert "fault" in found.incident.action

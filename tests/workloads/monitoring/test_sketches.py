@@ -7,7 +7,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pytest
 from apache_beam.testing.util import assert_that
 
 from workloads.monitoring.assessment import Thresholds, Verdict, assess
@@ -17,8 +16,6 @@ from workloads.monitoring.sketch_combiner import CombineSketches, SketchesCoder
 from workloads.monitoring.sketches import Sketches
 
 from .conftest import WINDOW
-
-pytestmark = pytest.mark.usefixtures("stream_libraries")
 
 ROWS = 20_000
 
