@@ -159,7 +159,7 @@ def _job(run: TrainingRun) -> Any:
     try:
         job.submit(service_account=run.service_account or None)
     except (AlreadyExists, Conflict):
-        return sdk.PipelineJob.get(job.resource_name if job.done() else run.name)
+        return sdk.PipelineJob.get(run.name)
     return job
 
 

@@ -118,6 +118,10 @@ class TestRun:
         assert first.version == second.version
         assert Registry(january).get(CHALLENGER).number == first.version
 
+    def test_that_is_submitted_again_is_followed_where_it_is(self, trained) -> None:
+        """Whoever submitted it was killed; another process goes on."""
+        assert submit(trained.run) == trained.registration
+
     def test_that_fails_says_which_step_and_why(self, trained) -> None:
         empty = dataclasses.replace(
             trained.run,
