@@ -144,6 +144,12 @@ def test_the_pipeline_itself_is_found_again_by_the_name_of_the_run(
     assert len(jobs) == before
 
 
+def test_a_second_attempt_at_a_run_follows_the_job_of_the_first(trained: Trained) -> None:
+    jobs = gcp.vertex().PipelineJob.list()
+    assert submitting.submit(trained.run) == trained.registration
+    assert len(gcp.vertex().PipelineJob.list()) == len(jobs)
+
+
 def test_rows_with_a_label_are_counted_in_the_feature_query(
     january: Product, trained: Trained
 ) -> None:
