@@ -24,7 +24,7 @@ from tests.workflows.test_preview_run import Origin, Runner, git, linked
 from tests.workloads.conftest import history, load_rows
 from workloads import gcp, product
 
-pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(1800)]
 
 NAME = "flight-delay"
 CHECK = "models of local / trained"
