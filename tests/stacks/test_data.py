@@ -164,7 +164,7 @@ def test_personal_fields_are_tagged_and_only_who_works_on_them_reads_them(
     }
     agent = next(one for one in readers if one.startswith("service-"))
     assert readers - {agent} == {
-        f"flight-delay-{role}" for role in ("train", "batch", "monitor", "replay")
+        f"flight-delay-{role}" for role in ("train", "retrain", "batch", "monitor", "replay")
     }
     tags = {
         name
