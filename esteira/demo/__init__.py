@@ -97,6 +97,9 @@ def run(console: Console) -> dict[str, Any]:
         model.batch_predict(own["batch"]["job"], stage)
         batch_rows = model.batch_rows(product, own["tables"]["predictions"]["batch"])
         stage.say(f"{batch_rows:,} predictions in [cyan]{own['tables']['predictions']['batch']}[/]")
+    with stages.stage("monitor", "The monitors look at the last week") as stage:
+        findings = model.monitored(product)
+        _tell(stage, findings)
 
     url = f"{endpoints.url('rest')}/v1/{own['endpoint']['name']}:predict"
     _next(console, stages.total(), own, url, model.instance(product, asked[0]))
@@ -123,6 +126,7 @@ def run(console: Console) -> dict[str, Any]:
         "release": released,
         "predictions": [asdict(one) for one in shown],
         "batch_rows": batch_rows,
+        "monitored": {one.kind: one.verdict for one in findings},
         "endpoint": url,
         "seconds": {**stages.seconds, "total": stages.total()},
     }
@@ -190,6 +194,16 @@ def _release(
     kept = f", {before} is kept for a roll-back" if before else ""
     stage.say(f"version {done.status.champion} has all traffic{kept}")
     return {"released": True, "version": done.status.champion, "previous": before}
+
+
+def _tell(stage: Stage, findings: list[Any]) -> None:
+    """What one window says, a breach a line."""
+    breaches = [one for one in findings if one.verdict == "drifted"]
+    for one in breaches:
+        named = ", ".join(f"{top.feature} {top.score:.2f}" for top in one.top[:3])
+        stage.say(f"[yellow]{one.kind}[/]: {named}; it is an alarm if it lasts")
+    if not breaches:
+        stage.say("nothing drifted")
 
 
 def _show(console: Console, shown: list[Any]) -> None:

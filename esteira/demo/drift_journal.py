@@ -85,6 +85,8 @@ class MonthDone(msgspec.Struct, kw_only=True):
     alerts: list[dict[str, Any]] = []
     """Messages that reached the inbox while the month was looked at."""
     retrained: Retrained | None = None
+    waits: str = ""
+    """Why what was asked for starts no run yet."""
     done: bool = False
 
 

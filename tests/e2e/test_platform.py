@@ -120,6 +120,12 @@ class TestTheDemonstration:
         assert len({one["probability"] for one in shown}) > 1
         assert platform.report["batch_rows"] > 300
 
+    def test_the_monitors_looked_at_its_last_week(self, platform: Platform) -> None:
+        monitored = platform.report["monitored"]
+        # A week of 6,000 flights can be judged, and what servers were shown is what was trained on.
+        assert monitored["drift"] in {"quiet", "drifted"}
+        assert monitored["skew"] in {"quiet", "unknown"}
+
     def test_each_step_says_how_long_it_took(self, platform: Platform) -> None:
         seconds = platform.report["seconds"]
         assert {"up", "ingest", "train", "gate", "release", "predict", "batch"} <= set(seconds)
