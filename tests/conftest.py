@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 # The same examples on every run, so that a failure is one of the change at hand. To look for new
 # ones: `.venv/bin/python -m pytest --hypothesis-profile=explore`.
@@ -32,15 +39,50 @@ FOLDERS: Final = (
 """Folders all of whose tests share what is dear. Elsewhere those of a file go to one worker."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say who shares a worker (`--dist loadgroup`), and begin with those who take longest."""
-    ranks: dict[str, int] = {}
-    for item in items:
-        rank, group = _group(item)
-        item.add_marker(pytest.mark.xdist_group(group))
-        ranks[item.nodeid] = rank
-    items.sort(key=lambda item: ranks[item.nodeid])
+GROUPS: Final = "ESTEIRA_TEST_GROUPS"
+"""Names the file by which workers tell the scheduler who belongs together: it sees
+tests by their names alone, and only workers know their fixtures."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the file, before workers are started."""
+    if not hasattr(config, "workerinput") and config.getoption("dist", "no") != "no":
+        os.environ[GROUPS] = tempfile.mkstemp(prefix="esteira-groups-", suffix=".json")[1]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the file."""
+    if not hasattr(config, "workerinput") and GROUPS in os.environ:
+        Path(os.environ.pop(GROUPS)).unlink(missing_ok=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with those who take longest, and tell who shares a worker."""
+    groups = {item.nodeid: _group(item) for item in items}
+    items.sort(key=lambda item: groups[item.nodeid][0])
+    if hasattr(config, "workerinput") and GROUPS in os.environ:
+        path = Path(os.environ[GROUPS])
+        # Every worker writes the same, at once or not.
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({name: group for name, (_, group) in groups.items()}))
+        draft.replace(path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Send tests of one group to one worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        groups: dict[str, str] | None = None
+
+        def _split_scope(self, nodeid: str) -> str:
+            if self.groups is None:
+                self.groups = json.loads(Path(os.environ[GROUPS]).read_text())
+            return self.groups[nodeid]
+
+    return ByGroup(config, log)
 
 
 def _group(item: pytest.Item) -> tuple[int, str]:
