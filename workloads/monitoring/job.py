@@ -239,14 +239,14 @@ def monitor(
     name = report_name(window)
     place = f"{edge.objects.uri}/{name}"
     action, unasked = _act(product, measured, findings, edge.retraining, as_of)
-    found = verdicts.incident(product, findings, window, report=place, action=action)
+    told = verdicts.incidents(product, findings, window, report=place, action=action)
+    found = told[0] if told else None
     progress("writing the report")
     page = report.render(product, measured, findings, scores, champion, found)
     edge.objects.write(name, page, "text/html; charset=utf-8")
-    if found is not None:
-        edge.objects.write(
-            latest_path(product.name).rpartition("/")[2], encode(found), "application/json"
-        )
+    for record in told:
+        path = latest_path(product.name, record.kind).rpartition("/")[2]
+        edge.objects.write(path, encode(record), "application/json")
     edge.gauges.write(_points(product, measured, findings, champion, now), datetime.now(UTC))
     return Outcome(
         product=product.name,

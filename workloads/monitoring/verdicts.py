@@ -269,24 +269,29 @@ def _of_performance(
     )
 
 
-def incident(
+def incidents(
     product: Product, findings: Sequence[Finding], window: Window, *, report: str, action: str
-) -> IncidentRecord | None:
-    """The one incident that all alarms of a window make; None where there is no alarm."""
+) -> tuple[IncidentRecord, ...]:
+    """What people are told of a window, the gravest first: one record a kind that is alarmed.
+
+    Each names what made it and then what else moved, so that any one of them is the whole story.
+    """
     alarms = [one for one in findings if one.alarm]
-    if not alarms:
-        return None
-    first = alarms[0]
-    named = first.top + tuple(one for other in alarms[1:] for one in other.top)
-    return IncidentRecord(
-        product=product.name,
-        kind=first.kind,
-        severity="CRITICAL" if first.verdict == SCHEMA else SEVERITY[first.kind],
-        since=min(one.since for one in alarms if one.since is not None),
-        window=IncidentWindow(start=window.start, end=window.end),
-        score=first.score or 0.0,
-        threshold=first.threshold or 0.0,
-        top=named[:TOP],
-        report=report,
-        action=action,
+    since = min((one.since for one in alarms if one.since is not None), default=window.start)
+    return tuple(
+        IncidentRecord(
+            product=product.name,
+            kind=told.kind,
+            severity="CRITICAL" if told.verdict == SCHEMA else SEVERITY[told.kind],
+            since=since,
+            window=IncidentWindow(start=window.start, end=window.end),
+            score=told.score or 0.0,
+            threshold=told.threshold or 0.0,
+            top=(*told.top, *(one for other in alarms if other is not told for one in other.top))[
+                :TOP
+            ],
+            report=report,
+            action=action,
+        )
+        for told in alarms
     )

@@ -1,4 +1,4 @@
-"""What a monitor knows of the incident that it has just found: one JSON object in the bucket.
+"""What a monitor knows of an incident that it has just found: one JSON object a kind in the bucket.
 
 An alert policy sees a number of one metric; the monitor that wrote the number knows which features
 moved, where the report is and what the platform will do. It writes that here, newest over older,
@@ -41,7 +41,7 @@ class IncidentFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class IncidentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `latest-incident.json` holds.
+    """What `latest-KIND.json` holds.
 
     Raises:
         ValueError: at construction, when a field is not what it says. Names the field.
@@ -85,9 +85,9 @@ class IncidentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"incident.report: {self.report!r} does not begin with gs://")
 
 
-def latest_path(product: str) -> str:
-    """Where in the models' bucket the product's newest incident is written."""
-    return f"reports/{product}/latest-incident.json"
+def latest_path(product: str, kind: str) -> str:
+    """Where in the models' bucket the product's newest incident of a kind is written."""
+    return f"reports/{product}/latest-{kind}.json"
 
 
 def encode(record: IncidentRecord) -> bytes:

@@ -48,7 +48,7 @@ class BucketRecords:
         if kind not in KINDS or not product:
             return None
         try:
-            found = self._read(product)
+            found = self._read(product, kind)
         except self._trouble as error:
             log.warning("cannot read the record of %s: %s", product, type(error).__name__)
             return None
@@ -60,9 +60,10 @@ class BucketRecords:
             return None
         return record
 
-    def _read(self, product: str) -> tuple[IncidentRecord, datetime] | None:
+    def _read(self, product: str, kind: str) -> tuple[IncidentRecord, datetime] | None:
         name = self._template.replace(PRODUCT, product).removeprefix("gs://")
-        blob = gcp.storage_client().bucket(name).get_blob(latest_path(product), timeout=5)
+        bucket = gcp.storage_client().bucket(name)
+        blob = bucket.get_blob(latest_path(product, kind), timeout=5)
         if blob is None or blob.updated is None:
             return None
         try:

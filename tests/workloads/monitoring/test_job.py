@@ -236,7 +236,7 @@ def test_quiet_weeks_are_measured_and_nobody_is_told() -> None:
         found = run(world, index)
         assert found.verdict == "quiet"
         assert found.incident is None
-    assert "latest-incident.json" not in world.objects
+    assert not [one for one in world.objects if one.startswith("latest-")]
     assert world.requests == {}
     assert world.alarms == {"drift": 0.0, "performance": 0.0}
     assert len([one for one in world.objects if one.endswith(".html")]) == 4
@@ -250,7 +250,7 @@ def test_one_odd_week_raises_no_alarm_and_a_second_one_does() -> None:
         "drifted",
         "alarm",
     ]
-    told = decode(world.objects["latest-incident.json"])
+    told = decode(world.objects["latest-drift.json"])
     assert told.kind == "drift"
     assert told.since == week(2).start
     assert told.window.start == week(3).start
@@ -320,7 +320,7 @@ def test_a_thousand_features_are_one_incident_and_one_request() -> None:
     found = run(world, 1)
     [drift] = [one for one in found.findings if one.kind == "drift"]
     assert drift.subjects == 1_000
-    assert len(decode(world.objects["latest-incident.json"]).top) == TOP
+    assert len(decode(world.objects["latest-drift.json"]).top) == TOP
     assert len(world.requests) == 1
     assert len(world.objects[found.report.rpartition("/")[2]]) < 500_000
 

@@ -94,7 +94,7 @@ def test_a_window_is_measured_told_and_measured_again_without_a_second_row(
     page = reports(product).read(first.report.rpartition("/")[2]).decode()
     assert page.count("<svg") > 5
     assert "weekday" in page
-    assert decode(reports(product).read("latest-incident.json")) == first.incident
+    assert decode(reports(product).read("latest-drift.json")) == first.incident
     alarms = {
         dict(one.labels)["kind"]: one.value for one in gauges.points if one.metric is MONITOR_ALARM
     }

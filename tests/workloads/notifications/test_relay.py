@@ -558,14 +558,14 @@ class TestRecord:
             return records.of(incident)
 
         assert of(DRIFT) is None
-        bucket.blob(latest_path("demo")).upload_from_string(encode(RECORD))
+        bucket.blob(latest_path("demo", RECORD.kind)).upload_from_string(encode(RECORD))
         assert of(DRIFT) == RECORD
         assert of(OPEN) is None
         other = {**DRIFT["incident"]["policy_user_labels"], "alert": "performance"}
         assert of(changed(policy_user_labels=other)) is None
         later = {**DRIFT["incident"], "started_at": datetime.now(UTC).timestamp() + 3 * 3600}
         assert of({"incident": later}) is None
-        bucket.blob(latest_path("demo")).upload_from_string(b'{"product": 1}')
+        bucket.blob(latest_path("demo", RECORD.kind)).upload_from_string(b'{"product": 1}')
         assert of(DRIFT) is None
         nowhere = BucketRecords("gs://relay-{product}-nowhere")
         incident = read(push(DRIFT))
