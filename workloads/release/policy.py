@@ -139,6 +139,6 @@ def _between(field: str, value: float, low: float, high: float) -> None:
 
 def _invalid(field: str, value: object, allowed: str) -> ValueError:
     # It imports this module; by the time that a policy is made, it is there.
-    from workloads.product import InvalidProduct
+    from workloads.declaration import InvalidProduct
 
     return InvalidProduct(f"release.{field} is {value!r}; allowed: {allowed}")
