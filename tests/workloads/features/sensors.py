@@ -11,7 +11,7 @@ import pandas as pd
 from msgspec import Meta
 
 from workloads.contracts import Contract
-from workloads.product import Arrival, Features, Gate, Label, Product, Source, Task
+from workloads.product import Arrival, Features, Gate, Label, Monitoring, Product, Source, Task
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -81,6 +81,7 @@ def sensors(template: Product, name: str, folder: Path) -> Product:
         features=Features(sql=file, entity="sensor", event_time="read_at", request=Asked),
         label=Label(column="broken", maturity=timedelta(days=1)),
         gate=Gate(metric="roc_auc", floor=0.5, minimum_gain=0.0),
+        monitoring=Monitoring(),
     )
 
 

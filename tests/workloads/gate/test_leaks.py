@@ -19,7 +19,7 @@ from workloads.gate.leaks import Leaks, look
 from workloads.gate.plots import plots
 from workloads.gate.shift import shifts
 from workloads.gate.skew import Skew, compare
-from workloads.product import Fairness, Gate, InvalidProduct, Parity, Product, Task
+from workloads.product import Fairness, Gate, InvalidProduct, Monitoring, Parity, Product, Task
 from workloads.scoring import Answers
 from workloads.training.profile import of_features
 
@@ -43,7 +43,8 @@ class Question(Contract, frozen=True):
 def small(product: Product) -> Product:
     features = dataclasses.replace(product.features, request=Question)
     gate = dataclasses.replace(product.gate, slices=("place",))
-    return dataclasses.replace(product, features=features, gate=gate)
+    # Its own slices are fields of another request.
+    return dataclasses.replace(product, features=features, gate=gate, monitoring=Monitoring())
 
 
 class Model:

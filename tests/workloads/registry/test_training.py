@@ -134,4 +134,5 @@ def test_what_the_pipeline_registers_is_logged_with_all_its_evidence(
         assert server.download(place, name) == version.folder.read(name), name
     mirror = registry.mirror()
     assert mirror is not None
-    assert mirror.differences() == []
+    # Versions of other tests, which were never logged, differ as they should.
+    assert not [one for one in mirror.differences() if one.version == number]
