@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from workloads import gcp
 
+OWNER: Final = "cloudsqlsuperuser"
+"""Owns shared tables where the login is a member of it, so that the workloads of all products share
+them; see docs/decisions/0006-doors.md."""
+_CONNECT_SECONDS: Final = 10
 PORT = 5432
 """The only one that Cloud SQL for PostgreSQL listens on."""
 
@@ -76,6 +80,57 @@ def parameters(settings: DatabaseSettings) -> dict[str, Any]:
 def password() -> str | None:
     """What to show in place of a password now; nothing to an emulator, which takes anybody."""
     return None if gcp.sql_emulator() is not None else gcp.sql_token()
+
+
+def connect(settings: DatabaseSettings, actor: str) -> Any:
+    """A connection of its own, with autocommit, under the name of whoever acts.
+
+    Raises:
+        NoCertificates: as `parameters`.
+        psycopg.OperationalError: PostgreSQL does not answer.
+    """
+    import psycopg
+
+    return psycopg.connect(
+        **parameters(settings),
+        password=password(),
+        application_name=actor[:63],
+        connect_timeout=_CONNECT_SECONDS,
+        autocommit=True,
+        # Who hangs must not hold a lock for ever.
+        keepalives=1,
+        keepalives_idle=30,
+    )
+
+
+def make_tables(connection: Any, last: str, tables: str, lock: int) -> None:
+    """Make tables that products share, unless the last of them is there.
+
+    Killed midway, PostgreSQL undoes what was begun.
+
+    Args:
+        connection: psycopg's, with autocommit.
+        last: the table that `tables` makes last, with its schema.
+        tables: SQL that makes them.
+        lock: instances that start at once make them one after the other.
+    """
+    found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [last]).fetchone()
+    if found == (True,):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock])
+        (known,) = connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
+            " AND NOT current_setting('is_superuser')::boolean",
+            [OWNER],
+        ).fetchone()
+        if known:
+            (member,) = connection.execute(
+                "SELECT pg_has_role(current_user, %s, 'MEMBER')", [OWNER]
+            ).fetchone()
+            if member:
+                connection.execute(f"SET LOCAL ROLE {OWNER}")
+        connection.execute(tables)
 
 
 @cache

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-OWNER: Final = "cloudsqlsuperuser"
-"""Owns the tables where the login is a member of it, so that the release workloads of all products
-share them; see docs/decisions/0006-doors.md."""
+from workloads.database import make_tables
+
 LOCK: Final = 0x52656C6561736531
 """Instances that start at once make the tables one after the other."""
 _TABLES: Final = """
@@ -67,20 +66,4 @@ def migrate(connection: Any) -> None:
     Args:
         connection: psycopg's, with autocommit.
     """
-    found = connection.execute("SELECT to_regclass('release.transitions') IS NOT NULL").fetchone()
-    if found == (True,):
-        return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        (known,) = connection.execute(
-            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
-            " AND NOT current_setting('is_superuser')::boolean",
-            [OWNER],
-        ).fetchone()
-        if known:
-            (member,) = connection.execute(
-                "SELECT pg_has_role(current_user, %s, 'MEMBER')", [OWNER]
-            ).fetchone()
-            if member:
-                connection.execute(f"SET LOCAL ROLE {OWNER}")
-        connection.execute(_TABLES)
+    make_tables(connection, "release.transitions", _TABLES, LOCK)

@@ -23,7 +23,6 @@ from workloads.release.states import UNDER_WAY, State, Strategy, Transition, che
 
 _POLL_SECONDS: Final = 0.2
 _GRACE: Final = "500ms"
-_CONNECT_SECONDS: Final = 10
 
 
 class NoRecords(RuntimeError):
@@ -343,16 +342,7 @@ def opened(settings: DatabaseSettings, actor: str) -> Iterator[Store]:
     import psycopg
 
     try:
-        connection = psycopg.connect(
-            **database.parameters(settings),
-            password=database.password(),
-            application_name=actor[:63],
-            connect_timeout=_CONNECT_SECONDS,
-            autocommit=True,
-            # A controller that hangs must not hold its lock for ever.
-            keepalives=1,
-            keepalives_idle=30,
-        )
+        connection = database.connect(settings, actor)
     except psycopg.OperationalError as error:
         raise NoRecords(
             "releases are kept in PostgreSQL, which a stack has where `database.enabled` is true "

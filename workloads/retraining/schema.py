@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from workloads.release.schema import OWNER
+from workloads.database import make_tables
 
 LOCK: Final = 0x52657472616E3031
 """Instances that start at once make the tables one after the other."""
@@ -86,21 +86,4 @@ def migrate(connection: Any) -> None:
     Args:
         connection: psycopg's, with autocommit.
     """
-    found = connection.execute("SELECT to_regclass('retraining.decisions') IS NOT NULL").fetchone()
-    if found == (True,):
-        return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        (known,) = connection.execute(
-            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
-            " AND NOT current_setting('is_superuser')::boolean",
-            [OWNER],
-        ).fetchone()
-        if known:
-            (member,) = connection.execute(
-                "SELECT pg_has_role(current_user, %s, 'MEMBER')", [OWNER]
-            ).fetchone()
-            if member:
-                # So that the monitors and the controllers of all products share them.
-                connection.execute(f"SET LOCAL ROLE {OWNER}")
-        connection.execute(_TABLES)
+    make_tables(connection, "retraining.decisions", _TABLES, LOCK)

@@ -21,7 +21,6 @@ from workloads.retraining.requests import NoRetraining, Reason, Request, Request
 from workloads.retraining.runs import UNDER_WAY, Decision, Run, RunState, check
 
 _GRACE: Final = "500ms"
-_CONNECT_SECONDS: Final = 10
 _REQUEST: Final = ", ".join(Request.__struct_fields__)
 _RUN: Final = ", ".join(Run.__struct_fields__)
 _DECISION: Final = ", ".join(Decision.__struct_fields__)
@@ -336,16 +335,7 @@ def opened(settings: DatabaseSettings, actor: str) -> Iterator[Store]:
     import psycopg
 
     try:
-        connection = psycopg.connect(
-            **database.parameters(settings),
-            password=database.password(),
-            application_name=actor[:63],
-            connect_timeout=_CONNECT_SECONDS,
-            autocommit=True,
-            # A controller that hangs must not hold its lock for ever.
-            keepalives=1,
-            keepalives_idle=30,
-        )
+        connection = database.connect(settings, actor)
     except psycopg.OperationalError as error:
         raise NoRetraining(
             "retraining is kept in PostgreSQL, which a stack has where `database.enabled` is true "
