@@ -19,6 +19,7 @@ holds clocks as they hang on the wall; contracts want UTC.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -56,8 +57,16 @@ def frame(contract: type[Contract]) -> pd.DataFrame:
     make = {Flight: _flights, FlightArrival: _arrivals, Weather: _weather, Aircraft: _aircraft}
     if contract not in make:
         raise KeyError(f"the flight data hold no {contract.NAME}")
-    rows = make[contract]()
-    return rows.sort_values([contract.EVENT_TIME, contract.IDENTITY], ignore_index=True)
+    # What a caller changes stays with its copy.
+    return _sorted(contract, make[contract]).copy(deep=False)
+
+
+@cache
+def _sorted(contract: type[Contract], make: Callable[[], Any]) -> Any:
+    rows = make()
+    # One column after the other, the second in a stable sort: faster than both at once.
+    by_identity = rows.iloc[rows[contract.IDENTITY].argsort()]
+    return by_identity.sort_values(contract.EVENT_TIME, kind="stable", ignore_index=True)
 
 
 def _file(name: str) -> Path:
@@ -78,23 +87,22 @@ def _schedule() -> Any:
     rows["scheduled_departure"] = pd.to_datetime(rows["time_hour"], utc=True) + pd.to_timedelta(
         rows["minute"], unit="min"
     )
-    two, four = "{:02d}".format, "{:04d}".format
+    day = rows["year"] * 10_000 + rows["month"] * 100 + rows["day"]
     rows["flight_id"] = (
-        rows["year"].astype(str)
-        + "-"
-        + rows["month"].map(two)
-        + "-"
-        + rows["day"].map(two)
-        + "-"
+        _spelled(day, lambda one: f"{one // 10_000}-{one // 100 % 100:02d}-{one % 100:02d}-")
         + rows["carrier"]
-        + "-"
-        + rows["flight"].astype(str)
-        + "-"
+        + _spelled(rows["flight"], "-{}-".format)
         + rows["origin"]
-        + "-"
-        + rows["sched_dep_time"].map(four)
+        + _spelled(rows["sched_dep_time"], "-{:04d}".format)
     )
     return rows
+
+
+def _spelled(numbers: Any, spell: Callable[[int], str]) -> Any:
+    """Each number as text. Few of them differ, and each is spelled once."""
+    codes, different = pd.factorize(numbers)
+    texts: Any = pd.array([spell(one) for one in different.tolist()], dtype="str")
+    return pd.Series(texts.take(codes), index=numbers.index)
 
 
 def _flights() -> Any:
