@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from workloads import contracts, schemas
-from workloads.features.query import FeatureQuery, InvalidFeatureQuery
+from workloads.features.query import BASE, FeatureQuery, InvalidFeatureQuery
 from workloads.ingestion.tables import PROVENANCE
-from workloads.product import Product, Source, Task
+from workloads.product import Product, Source, Task, base_of
 
 _MOMENT: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _PROJECT: Final = "project"
@@ -51,7 +51,9 @@ def check(product: Product, ask: Ask | None) -> Iterator[Finding]:
     """
     taken = ", ".join(one.contract.PLURAL for one in product.own) or "nothing of its own"
     read = "".join(f"; reads what {one} takes in" for one in product.owners)
-    yield Finding(what="declaration", passed=True, found=f"takes in {taken}{read}")
+    base = product.features.base
+    built = "" if base is None else f"; builds on the features of {base}"
+    yield Finding(what="declaration", passed=True, found=f"takes in {taken}{read}{built}")
     wrong = schemas.faults(product)
     yield Finding(
         what="contracts",
@@ -72,13 +74,16 @@ def _query(product: Product, ask: Ask | None) -> Iterator[Finding]:
         yield Finding(what="features", passed=False, found=str(error))
         return
     unread = [one.contract.PLURAL for one in product.sources if _table(product, one) not in text]
+    base = base_of(product)
+    if base is not None and FeatureQuery(base).relation(project=_PROJECT) not in text:
+        unread.append(BASE)
     if unread:
         names = ", ".join(f"{{{one}}}" for one in unread)
         yield Finding(
             what="features",
             passed=False,
-            found=f"{product.features.sql.name} reads no {names}; read them, or take their sources "
-            "out of the declaration",
+            found=f"{product.features.sql.name} reads no {names}; read them, or take them out of "
+            "the declaration",
         )
     if ask is None:
         yield Finding(

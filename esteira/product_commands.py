@@ -67,6 +67,7 @@ def list_products(as_json: AsJson = False) -> None:
             "owner": one.owner,
             "takes_in": [source.contract.PLURAL for source in one.own],
             "reads_from": list(one.owners),
+            "builds_on": one.features.base,
             "metric": one.gate.metric,
         }
         for one in found

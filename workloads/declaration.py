@@ -80,6 +80,9 @@ class Features:
     entity: str
     event_time: str
     request: type[Contract]
+    base: str | None = None
+    """The product on whose feature query this one builds. `{base}` in `sql` stands for its rows of
+    the same range: its entity, event time, features and label."""
     fresh_for: timedelta | None = None
     """Features older than this are told as stale by the online store; None: they never are."""
 

@@ -51,6 +51,7 @@ __all__ = [
     "Serving",
     "Source",
     "Task",
+    "base_of",
     "load",
     "names",
 ]
@@ -109,6 +110,13 @@ class Product:
             raise InvalidProduct(
                 f"{self.name}: features.fresh_for is {self.features.fresh_for}; allowed: above 0, "
                 "or None"
+            )
+        if self.features.base is not None and (
+            self.features.base == self.name or not _NAME.fullmatch(self.features.base)
+        ):
+            raise InvalidProduct(
+                f"{self.name}: features.base is {self.features.base!r}; allowed: the name of "
+                "another product, or None"
             )
         if ":" not in self.train:
             raise InvalidProduct(
@@ -323,7 +331,39 @@ def load(name: str) -> Product:
     for source in product.sources:
         if source.owner is not None:
             _owned(product, source, source.owner)
+    _based(product)
     return product
+
+
+def base_of(product: Product) -> Product | None:
+    """The product on whose feature query another builds; None: it builds on none."""
+    name = product.features.base
+    return None if name is None else _declared(name)
+
+
+def _based(product: Product) -> None:
+    """Refuse a base that is not there, builds on itself, or reads what the product does not."""
+    chain = [product.name]
+    upper = product
+    while (name := upper.features.base) is not None:
+        others = [one for one in names() if one not in chain]
+        if name not in others:
+            what = "builds on it in turn" if name in chain else "is none"
+            raise InvalidProduct(
+                f"{upper.name}: features.base is {name!r}, which {what}; allowed: "
+                f"{' or '.join(others) or 'nothing, since there is no other product'}"
+            )
+        base = _declared(name)
+        ours = {(one.contract, product.raw(one)) for one in product.sources}
+        if lacking := [
+            one.contract for one in base.sources if (one.contract, base.raw(one)) not in ours
+        ]:
+            raise InvalidProduct(
+                f"{product.name}: the features of {name} read {lacking[0].PLURAL}, which sources "
+                "does not name; add it as shared, so that its raw table may be read"
+            )
+        chain.append(name)
+        upper = base
 
 
 def _owned(product: Product, source: Source, owner: str) -> None:

@@ -3,6 +3,9 @@
 The text names each source in braces, `{flights}`. In a run they become the raw tables. For the leak
 guard they become the raw tables cut off at a moment, which no query can get around: a query that
 named a raw table itself is refused.
+
+`{base}` is the query of the product that this one builds on, with its own sources treated alike.
+The text of a query holds it, so whatever goes by the hash of the text knows when the base changes.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from workloads import gcp
-from workloads.product import Product
+from workloads.product import Product, base_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from google.cloud import bigquery
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+BASE: Final = "base"
+"""What stands in braces for the rows of the product that a query builds on."""
 _COMMENT: Final = re.compile(r"--[^\n]*")
 
 
@@ -60,13 +65,17 @@ class FeatureQuery:
                 f"source in braces, e.g. {{{self.product.sources[0].contract.PLURAL}}}, so that "
                 "the leak guard can cut it off"
             )
+        base = base_of(self.product)
+        allowed = [*sources] if base is None else [BASE, *sources]
 
         def relation(match: re.Match[str]) -> str:
+            if base is not None and match[1] == BASE:
+                return FeatureQuery(base).relation(known_at=known_at, project=project)
             source = sources.get(match[1])
             if source is None:
                 raise InvalidFeatureQuery(
                     f"{self.product.features.sql} names {{{match[1]}}}; allowed: "
-                    + ", ".join(f"{{{name}}}" for name in sources)
+                    + ", ".join(f"{{{name}}}" for name in allowed)
                 )
             table = f"`{project or gcp.project()}.{self.product.raw(source)}.{match[1]}`"
             if known_at is None:
@@ -77,6 +86,15 @@ class FeatureQuery:
             return f"(SELECT * FROM {table} {cut})"  # noqa: S608
 
         return _PLACEHOLDER.sub(relation, sql)
+
+    def relation(self, *, known_at: datetime | None = None, project: str | None = None) -> str:
+        """The query as what another may select from: the declared columns and no other.
+
+        Raises:
+            InvalidFeatureQuery: as `text` does.
+        """
+        text = self.text(known_at=known_at, project=project)
+        return f"(SELECT {', '.join(self.columns)} FROM (\n{text}\n))"  # noqa: S608
 
     def run(
         self,

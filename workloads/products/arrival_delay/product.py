@@ -35,6 +35,7 @@ PRODUCT = Product(
     ),
     features=Features(
         sql=Path(__file__).with_name("features.sql"),
+        base="flight-delay",
         entity="flight_id",
         event_time="asked_at",
         request=ArrivalQuestion,
