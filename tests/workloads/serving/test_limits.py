@@ -226,14 +226,7 @@ INFERENCE = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(document=REQUEST | JSON, tensors=INFERENCE | JSON)
-def test_whatever_the_document_says_it_is_answered_as_the_openapi_document_says(
-    halves: Halves, flights: Product, document: Any, tensors: Any
-) -> None:
-    """Stands in for schemathesis: bodies by our own schema and beside it."""
+def _holds(halves: Halves, document: Any, tensors: Any) -> None:
     one = app(halves)
     for path, given_ in (("/predict", document), (INFER, tensors)):
         found = run(ask(one, json.dumps(given_).encode("utf-8", "surrogatepass"), path=path))
@@ -243,3 +236,27 @@ def test_whatever_the_document_says_it_is_answered_as_the_openapi_document_says(
             continue
         rows = len(document["instances"]) if path == "/predict" else 1
         assert len(found.document.get("predictions", [None] * rows)) == rows
+
+
+_SETTINGS: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture],
+}
+
+
+@settings(max_examples=60, **_SETTINGS)
+@given(document=REQUEST | JSON, tensors=INFERENCE | JSON)
+def test_whatever_the_document_says_it_is_answered_as_the_openapi_document_says(
+    halves: Halves, flights: Product, document: Any, tensors: Any
+) -> None:
+    """Beside schemathesis: bodies by our own schema and beside it."""
+    _holds(halves, document, tensors)
+
+
+@pytest.mark.long
+@settings(max_examples=1_000, **_SETTINGS)
+@given(document=REQUEST | JSON, tensors=INFERENCE | JSON)
+def test_a_thousand_documents_are_answered_so(
+    halves: Halves, flights: Product, document: Any, tensors: Any
+) -> None:
+    _holds(halves, document, tensors)

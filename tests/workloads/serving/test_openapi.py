@@ -36,6 +36,8 @@ CONFIG: dict[str, Any] = {
         }
     ],
 }
+FEW: dict[str, Any] = {**CONFIG["generation"], "max-examples": 5}
+"""Beside the examples that go through every part of the document one by one."""
 
 
 def server(ready: bool = True) -> App:
@@ -113,12 +115,12 @@ def test_without_a_model_too() -> None:
     # It says 503 and why, whatever it is asked, and the document knows.
     unasked = {"enabled": False}
     checks = {"not_a_server_error": unasked, "negative_data_rejection": unasked}
-    _, wrong = found(server(ready=False), checks=checks)
+    _, wrong = found(server(ready=False), checks=checks, generation=FEW)
     assert wrong == []
 
 
 def test_what_the_document_does_not_know_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     teapot = Answer(418, b'{"error": "short and stout"}')
     monkeypatch.setattr(App, "_refusal", lambda *_: teapot)
-    _, wrong = found(server())
+    _, wrong = found(server(), generation=FEW)
     assert any(one.startswith("Undocumented status code: ") for one in wrong)
