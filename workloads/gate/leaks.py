@@ -42,8 +42,9 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
 
     feature: str
     score: float
-    """ROC-AUC, or the share of the variance explained (R²); learned on the earlier half
-    of the rows and scored on the later, and the other way round."""
+    """ROC-AUC, whichever way round it ranks, or the share of the variance explained (R², here the
+    squared correlation); learned on the earlier half of the rows and scored on the later, and the
+    other way round."""
     copy: bool
     """Whether it is the label under another name, one value for each of the label's."""
 
@@ -145,13 +146,33 @@ def _alone(
     binned, distinct = codes
     # Halves of time: rows of one hour on both sides would make the weather look like an oracle.
     half = np.arange(truth.size) < truth.size // 2
-    predicted = np.empty(truth.size)
+    scores: list[float] = []
     for learned, judged in ((half, ~half), (~half, half)):
         mean = float(truth[learned].mean())
         rows = np.bincount(binned[learned], minlength=binned.max() + 1)
         sums = np.bincount(binned[learned], truth[learned], minlength=binned.max() + 1)
-        predicted[judged] = ((sums + _PRIOR * mean) / (rows + _PRIOR))[binned[judged]]
-    return Alone(feature=name, score=_score(task, truth, predicted), copy=_copies(distinct, truth))
+        predicted = ((sums + _PRIOR * mean) / (rows + _PRIOR))[binned[judged]]
+        # Each half by itself: where more is true in one, what was learned in the other ranks all
+        # of its rows too low, and both together would rank a feature of no use worse than chance.
+        if truth[judged].min() < truth[judged].max():
+            scores.append(_strength(task, truth[judged], predicted))
+    chance = 0.5 if task is Task.CLASSIFICATION else 0.0
+    score = float(np.mean(scores)) if scores else chance
+    return Alone(feature=name, score=score, copy=_copies(distinct, truth))
+
+
+def _strength(task: Task, truth: Floats, predicted: Floats) -> float:
+    """How well one feature tells, at chance or above.
+
+    What ranks the wrong way round in other rows tells as much as what ranks the right way, and so
+    does what lies too high or too low in all of them.
+    """
+    if task is Task.CLASSIFICATION:
+        score = _score(task, truth, predicted)
+        return max(score, 1 - score)
+    if predicted.min() == predicted.max():
+        return 0.0
+    return float(np.corrcoef(truth, predicted)[0, 1] ** 2)
 
 
 def _copies(codes: NDArray[np.int64], truth: Floats) -> bool:

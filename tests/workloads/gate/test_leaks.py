@@ -110,6 +110,36 @@ def test_a_value_that_the_label_follows_from_in_no_order_is_found(small: Product
     assert "`told`" in failed(looked(small, odd, odd % 2))["single feature"]
 
 
+def test_a_feature_that_turns_round_halfway_is_as_strong_as_one_that_does_not(
+    small: Product,
+) -> None:
+    knows = TRUTH * 2.0 - 1 + NOISE * 0.3
+    turned = np.where(np.arange(ROWS) < ROWS // 2, knows, -knows)
+
+    found = {one.feature: one.score for one in looked(small, turned, TRUTH).alone}
+
+    assert found["told"] > 0.9
+    assert "`told` (" in failed(looked(small, turned, TRUTH))["single feature"]
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_feature_of_no_use_is_told_of_as_chance_and_not_as_worse(
+    small: Product, task: Task
+) -> None:
+    """Even where more is true later: what is learned early then is too low for all that is late."""
+    late = np.arange(ROWS) >= ROWS // 2
+    draw = np.random.default_rng(5)
+    truth = (draw.random(ROWS) < np.where(late, 0.6, 0.2)).astype(np.int64)
+    gate = dataclasses.replace(small.gate, metric="mae") if task is Task.REGRESSION else small.gate
+    product = dataclasses.replace(small, task=task, gate=gate)
+    chance = 0.5 if task is Task.CLASSIFICATION else 0.0
+
+    found = {one.feature: one.score for one in looked(product, NOISE, truth).alone}
+
+    assert all(score >= chance for score in found.values())
+    assert found["told"] < chance + 0.05
+
+
 def test_a_model_too_good_to_be_true_names_what_it_leans_on(small: Product) -> None:
     gate = dataclasses.replace(small.gate, single_feature_limit=1.0)
     allowed = dataclasses.replace(small, gate=gate)
