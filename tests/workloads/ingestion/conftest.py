@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ import pytest
 
 from localcloud.home import Endpoints, Home
 from localcloud.services import bigquery as emulator
-from workloads import contracts, gcp
+from workloads import contracts, gcp, product
 from workloads.ingestion import tables
 from workloads.product import Product
 
 ROOT = Path(__file__).resolve().parents[3]
-_projects = itertools.count(1)
+_numbers = itertools.count(1)
 
 
 def eventually[T](ask: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 90) -> T:
@@ -99,35 +100,37 @@ class Project:
     environment: dict[str, str]
     home: Home
     """Of the services."""
+    datasets: list[str] = field(default_factory=list)
 
-    def lay_tables(self, product: Product) -> str:
+    def lay_tables(self, declared: Product) -> str:
         """The raw tables and their views; returns the dataset."""
         from google.cloud import bigquery
 
         client = gcp.bigquery_client()
-        dataset = tables.dataset(product)
+        dataset = tables.dataset(declared)
         client.create_dataset(dataset)
-        for one in tables.tables(product):
+        self.datasets.append(dataset)
+        for one in tables.tables(declared):
             columns = [bigquery.SchemaField.from_api_repr(column) for column in one.columns]
             table = bigquery.Table(f"{self.project}.{dataset}.{one.name}", columns)
             table.time_partitioning = bigquery.TimePartitioning(field=one.partition)
             table.clustering_fields = list(one.cluster)
             client.create_table(table)
-        for source in product.sources:
+        for source in declared.sources:
             plural = source.contract.PLURAL
             view = bigquery.Table(f"{self.project}.{dataset}.{tables.current_name(plural)}")
             view.view_query = tables.current_view(source.contract, dataset)
             client.create_table(view)
         return dataset
 
-    def lay_topics(self, product: Product) -> None:
+    def lay_topics(self, declared: Product) -> None:
         """A topic with the contract's schema, and its subscription, for each stream."""
         from google.cloud import pubsub_v1
         from google.pubsub_v1 import types
 
         root = f"projects/{self.project}"
-        for source in product.streams:
-            name = f"{product.name}-{source.contract.PLURAL}"
+        for source in declared.streams:
+            name = f"{declared.name}-{source.contract.PLURAL}"
             definition = json.dumps(contracts.avro_schema(source.contract))
             pubsub_v1.SchemaServiceClient().create_schema(
                 parent=root,
@@ -148,26 +151,60 @@ class Project:
                 }
             )
 
+    def drop_tables(self) -> None:
+        """Remove what was laid: each table there makes whatever the emulator does slower."""
+        for dataset in self.datasets:
+            gcp.bigquery_client().delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+        self.datasets.clear()
+
     def bucket(self, name: str) -> Any:
         """A new bucket of the project."""
-        return gcp.storage_client().create_bucket(f"{self.project}-{name}")
+        return gcp.storage_client().create_bucket(f"{self.project}-{name}-{next(_numbers)}")
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What a query gives."""
         return [dict(row.items()) for row in gcp.bigquery_client().query(query).result()]
 
 
-@pytest.fixture
-def cloud(services: tuple[Home, Endpoints], monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """A project that no other test uses, and the environment that points clients at it."""
-    home, endpoints = services
-    project = f"test-project-{os.getpid()}-{next(_projects)}"
-    environment = {**endpoints.environment(), "GOOGLE_CLOUD_PROJECT": project}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+@contextmanager
+def _inside(project: Project) -> Iterator[Project]:
+    """With an environment that points clients at the project."""
     cached = (gcp.bigquery_client, gcp.bigquery_read_client, gcp.storage_client)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in project.environment.items():
+            patch.setenv(name, value)
+        for one in cached:
+            one.cache_clear()
+        yield project
     for one in cached:
         one.cache_clear()
-    yield Project(project, environment, home)
-    for one in cached:
-        one.cache_clear()
+
+
+def _new(services: tuple[Home, Endpoints]) -> Project:
+    home, endpoints = services
+    project = f"test-project-{os.getpid()}-{next(_numbers)}"
+    environment = {**endpoints.environment(), "GOOGLE_CLOUD_PROJECT": project}
+    return Project(project, environment, home)
+
+
+@pytest.fixture
+def cloud(services: tuple[Home, Endpoints]) -> Iterator[Project]:
+    """A project that no other test uses, and the environment that points clients at it."""
+    with _inside(_new(services)) as project:
+        yield project
+        project.drop_tables()
+
+
+@pytest.fixture(scope="session")
+def _laid(services: tuple[Home, Endpoints]) -> Project:
+    with _inside(_new(services)) as project:
+        project.lay_tables(product.load("flight-delay"))
+    return project
+
+
+@pytest.fixture
+def laid(_laid: Project) -> Iterator[Project]:
+    """A project with the tables of flight-delay, in which other tests leave rows as well. Tables
+    are dear. Tests tell their own rows by the source, which names a bucket of their own."""
+    with _inside(_laid) as project:
+        yield project

@@ -29,20 +29,18 @@ WEATHER = {
 
 
 @pytest.fixture
-def platform(cloud: Any) -> Any:
-    """The batch template, as it is deployed, beside tables and a landing bucket."""
-    cloud.lay_tables(PRODUCT)
+def platform(laid: Any) -> Any:
+    """The batch template, as it is deployed, beside tables."""
     file = ROOT / "workloads/images/ingestion/Dockerfile"
-    Images(cloud.home).build(IMAGE, file, ROOT, target="batch")
+    Images(laid.home).build(IMAGE, file, ROOT, target="batch")
     specification = {
         "image": IMAGE,
         "sdkInfo": {"language": "PYTHON"},
         "metadata": options.template_metadata("b", "Batch", options.BATCH, streaming=False),
     }
-    work = cloud.bucket("work")
+    work = gcp.storage_client().create_bucket(f"{laid.project}-work")
     work.blob("templates/batch.json").upload_from_string(json.dumps(specification))
-    cloud.landing = cloud.bucket("landing")
-    return cloud
+    return laid
 
 
 def caller(cloud: Any, limit: int = 2) -> Caller:
@@ -79,32 +77,28 @@ def jobs(cloud: Any) -> list[dict[str, Any]]:
     return answer.get("jobs", [])
 
 
-def test_a_file_that_lands_is_taken_in_by_one_job(platform: Any, until: Any) -> None:
-    blob = platform.landing.blob("weather/a.jsonl")
-    blob.upload_from_string(json.dumps(WEATHER))
-    http = caller(platform)
-    body = push(platform.landing.name, blob.name, blob.generation)
-    first = http.post("/", json=body)
-    assert (first.status_code, first.text.split()[0]) == (200, "started")
-    again = http.post("/", json=body)
-    assert again.status_code == 200
-    until(lambda: [one["currentState"] for one in jobs(platform)], ["JOB_STATE_DONE"].__eq__)
-    assert http.post("/", json=body).status_code == 200
-    assert len(jobs(platform)) == 1
-    assert account("flight-delay").of("weather").ingested == 1
-
-
-def test_at_the_limit_the_push_has_to_come_again(platform: Any, until: Any) -> None:
+def test_each_file_is_taken_in_by_one_job_and_at_the_limit_it_waits(
+    platform: Any, until: Any
+) -> None:
     http = caller(platform, limit=1)
-    answers = []
+    landing = platform.bucket("landing")
+    pushes = list[dict[str, Any]]()
     for name in ("weather/a.jsonl", "weather/b.jsonl"):
-        blob = platform.landing.blob(name)
+        blob = landing.blob(name)
         blob.upload_from_string(json.dumps(WEATHER))
-        body = push(platform.landing.name, name, blob.generation)
-        answers.append(http.post("/", json=body))
-    assert [one.status_code for one in answers] == [200, 429]
-    assert "1 of 1 jobs run" in answers[1].text
-    assert until(lambda: http.post("/", json=body).status_code, {200}.__contains__) == 200
+        pushes.append(push(landing.name, name, blob.generation))
+    first, second = pushes
+    started = http.post("/", json=first)
+    assert (started.status_code, started.text.split()[0]) == (200, "started")
+    assert http.post("/", json=first).status_code == 200
+    refused = http.post("/", json=second)
+    assert refused.status_code == 429
+    assert "1 of 1 jobs run" in refused.text
+    until(lambda: [one["currentState"] for one in jobs(platform)], ["JOB_STATE_DONE"].__eq__)
+    assert http.post("/", json=first).status_code == 200
+    assert len(jobs(platform)) == 1
+    assert account("flight-delay", source=f"gs://{landing.name}/").of("weather").ingested == 1
+    assert http.post("/", json=second).text.split()[0] == "started"
     assert len(jobs(platform)) == 2
 
 
@@ -121,20 +115,20 @@ HOPELESS = (
 )
 
 
-def test_what_can_never_start_a_job_is_recorded_and_done_with(cloud: Any) -> None:
-    cloud.lay_tables(PRODUCT)
-    http = caller(cloud)
-    for body, _ in HOPELESS * 2:
+def test_what_can_never_start_a_job_is_recorded_and_done_with(laid: Any) -> None:
+    http = caller(laid)
+    before = jobs(laid)
+    for body, _ in (*HOPELESS, *HOPELESS[-2:]):
         assert http.post("/", content=body).status_code == 200
-    letters = cloud.rows(
+    letters = laid.rows(
         "SELECT field, contract, COUNT(DISTINCT message_id) AS n, "
         "LOGICAL_AND(reason LIKE '%allowed%' OR reason LIKE '%no Pub/Sub push%') AS told "
-        "FROM flight_delay_raw.dead_letters GROUP BY field, contract"
+        "FROM flight_delay_raw.dead_letters WHERE source = 'pubsub' GROUP BY field, contract"
     )
     assert {one["field"]: one["n"] for one in letters} == Counter(field for _, field in HOPELESS)
     assert all(one["contract"] is None and one["told"] for one in letters)
-    assert account("flight-delay").total.dead_letters == len(HOPELESS)
-    assert jobs(cloud) == []
+    assert account("flight-delay", source="pubsub").total.dead_letters == len(HOPELESS)
+    assert [one["id"] for one in jobs(laid)] == [one["id"] for one in before]
 
 
 def test_what_is_not_a_new_object_starts_nothing(cloud: Any) -> None:
