@@ -158,9 +158,11 @@ def _data(product: Product, manifest: Manifest) -> list[str]:
     sources = ", ".join(
         f"`{one.contract.PLURAL}` ({one.owner or product.name})" for one in product.sources
     )
+    base = product.features.base
+    on = "" if base is None else f", which builds on that of {base}"
     told = (
-        f"From {sources}, by `{product.features.sql.name}`. Rows whose label never came are in "
-        "neither part."
+        f"From {sources}, by `{product.features.sql.name}`{on}. Rows whose label never came are "
+        "in neither part."
     )
     return [
         "## Data",
@@ -198,6 +200,8 @@ def _results(product: Product, card: Card) -> list[str]:
                 for one in slices
             ],
         )
+    if coverage := evaluation.get("coverage"):
+        lines += [_coverage(coverage), ""]
     if calibration := evaluation.get("calibration"):
         lines += [f"Calibration error {calibration['error']:.4f}.", ""]
         if bins := calibration.get("bins"):
@@ -209,6 +213,23 @@ def _results(product: Product, card: Card) -> list[str]:
                 ],
             )
     return lines
+
+
+def _coverage(coverage: dict[str, Any]) -> str:
+    low, high = coverage["quantiles"]
+    share = coverage["share"]
+    told = (
+        f"The range promises {high - low:.0%} and holds {share['value']:.1%} "
+        f"({share['low']:.1%} to {share['high']:.1%}) of the hold-out: {coverage['below']:.1%} lie "
+        f"below, {coverage['above']:.1%} above."
+    )
+    # Versions from before there was calibration say nothing of it.
+    if coverage.get("margin") is None:
+        return f"{told} It was not calibrated."
+    return (
+        f"{told} It was calibrated on the last {coverage['calibration_rows']:,} training rows, "
+        f"which its bounds were not fitted on: both moved outwards by {coverage['margin']:.2f}."
+    )
 
 
 def _decision(verdict: Verdict | None) -> list[str]:

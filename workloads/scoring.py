@@ -30,6 +30,9 @@ PREDICTIONS: Final = "predictions"
 """The output of a regression's graph: `[rows, 3]`, the value and the bounds of its interval."""
 INTERVAL: Final = "interval"
 """The entry of a regression's graph that names its quantiles, `0.1,0.9`."""
+CALIBRATION: Final = "interval_calibration"
+"""The entry of a regression's graph that says how its bounds were calibrated, where they were: the
+margin by which both moved outwards, and the rows that it was found on, `3.28,6789`."""
 _OUTPUT: Final = {Task.CLASSIFICATION: (PROBABILITIES, 2), Task.REGRESSION: (PREDICTIONS, 3)}
 
 
@@ -137,8 +140,12 @@ class Scorer:
             )
         self.task = task
         self.interval = (0.1, 0.9)
+        self.calibration: tuple[float, int] | None = None
+        """The margin of the bounds of a regression and the rows it was found on; None: neither."""
         if task is Task.REGRESSION:
-            self.interval = _interval(self._session.get_modelmeta().custom_metadata_map)
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.interval = _interval(metadata)
+            self.calibration = _calibration(metadata)
         self._text = {
             field.name: field.kind == "string" or field.choices is not None
             for field in contracts.fields(request)
@@ -193,6 +200,13 @@ def _interval(metadata: Mapping[str, str]) -> tuple[float, float]:
             "quantiles of its bounds, such as `0.1,0.9`; export it with workloads.training.fitting"
         ) from None
     return lower, upper
+
+
+def _calibration(metadata: Mapping[str, str]) -> tuple[float, int] | None:
+    if CALIBRATION not in metadata:
+        return None
+    margin, _, rows = metadata[CALIBRATION].partition(",")
+    return float(margin), int(rows)
 
 
 def _text(values: Sequence[Any]) -> NDArray[Any]:

@@ -61,6 +61,10 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """Share of rows whose truth lies below its interval, and above."""
     width: float
     """Mean width, in the label's unit."""
+    margin: float | None = None
+    """By which calibration moved both bounds outwards; None: they were not calibrated."""
+    calibration_rows: int = 0
+    """The last of the training rows, by which they were."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +103,8 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
     """
     training, holdout = load(parts.training), load(parts.holdout)
     truth = labels(product, holdout)
-    answers = Scorer(model, product.features.request, product.task).table(holdout)
+    scorer = Scorer(model, product.features.request, product.task)
+    answers = scorer.table(holdout)
     threshold = None
     if product.task is Task.CLASSIFICATION:
         threshold = metrics.Scored(truth, answers.value).best_threshold()
@@ -111,7 +116,7 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
         metrics=_scores(product.task, truth, answers),
         baseline=_scores(product.task, truth, _alike(product, labels(product, training), truth)),
         calibration=Calibration(error=metrics.calibration_error(table), bins=table),
-        coverage=_coverage(truth, answers),
+        coverage=_coverage(truth, answers, scorer.calibration),
         slices=[
             Slice(
                 column=column,
@@ -152,7 +157,9 @@ def _scores(task: Task, truth: NDArray[Any], answers: Answers) -> dict[str, Scor
     return {name: Score(**asdict(one)) for name, one in found.items()}
 
 
-def _coverage(truth: NDArray[Any], answers: Answers) -> Coverage | None:
+def _coverage(
+    truth: NDArray[Any], answers: Answers, calibration: tuple[float, int] | None
+) -> Coverage | None:
     if answers.lower is None or answers.upper is None:
         return None
     found = metrics.ScoredNumbers(truth, answers)
@@ -167,6 +174,8 @@ def _coverage(truth: NDArray[Any], answers: Answers) -> Coverage | None:
         below=float((truth < answers.lower).mean()),
         above=float((truth > answers.upper).mean()),
         width=float((answers.upper - answers.lower).mean()),
+        margin=None if calibration is None else calibration[0],
+        calibration_rows=0 if calibration is None else calibration[1],
     )
 
 

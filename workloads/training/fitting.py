@@ -17,7 +17,7 @@ from workloads.product import Product, Task
 from workloads.scoring import PROBABILITIES, Answers, Scorer
 from workloads.training import hyperparameters
 from workloads.training.data import Extract, frame, labels, load
-from workloads.training.regression import IntervalRegressor, merged, tell_interval
+from workloads.training.regression import IntervalRegressor, merged, tell_calibration, tell_interval
 
 TOLERANCE: Final = 1e-5
 """The most by which a probability of the graph may differ from scikit-learn's; for a predicted
@@ -94,7 +94,11 @@ def fit(product: Product, rows: Any, truth: Any) -> Any:
             f"{', '.join(lacking)}; allowed for {product.task.value}: a "
             "workloads.training.regression.IntervalRegressor of fitted scikit-learn regressors"
         )
-    return IntervalRegressor(**parts)
+    return IntervalRegressor(
+        **parts,
+        margin=getattr(fitted, "margin", 0.0),
+        calibration_rows=getattr(fitted, "calibration_rows", 0),
+    )
 
 
 def _columns(answers: Answers) -> Any:
@@ -120,11 +124,12 @@ def export(product: Product, fitted: Any) -> bytes:
         hyperparameters.write(graph, fitted)
     else:
         parts = {"value": fitted.value, "lower": fitted.lower, "upper": fitted.upper}
-        graph = merged(
-            {name: _converted(product, one, None) for name, one in parts.items()}, product.id
-        )
+        converted = {name: _converted(product, one, None) for name, one in parts.items()}
+        graph = merged(converted, product.id, fitted.margin)
         hyperparameters.write(graph, fitted)
         tell_interval(graph, product.interval)
+        if fitted.calibration_rows:
+            tell_calibration(graph, fitted.margin, fitted.calibration_rows)
     return graph.SerializeToString()
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.scoring import INTERVAL, PREDICTIONS
+from workloads.scoring import CALIBRATION, INTERVAL, PREDICTIONS
 
+_PARTS: Final = ("value", "lower", "upper")
 _COLUMN: Final = "column_shape"
 """The initializer by which each regressor's answer becomes one column."""
+_MARGIN: Final = "interval_margin"
+"""The initializer by which both bounds move outwards."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,10 @@ class IntervalRegressor:
     lower: Any
     upper: Any
     """The quantiles of the product's `interval`."""
+    margin: float = 0.0
+    """By which both bounds lie further out than their regressors say, in the label's unit."""
+    calibration_rows: int = 0
+    """On which the margin was found, as `workloads.training.conformal` does; 0: on none."""
 
     def predict(self, rows: Any) -> NDArray[np.float64]:
         """`[rows, 3]`: value, lower, upper.
@@ -31,20 +38,21 @@ class IntervalRegressor:
         it then is the value.
         """
         value = np.asarray(self.value.predict(rows), dtype=np.float64)
-        lower = np.minimum(self.lower.predict(rows), value)
-        upper = np.maximum(self.upper.predict(rows), value)
+        lower = np.minimum(self.lower.predict(rows) - self.margin, value)
+        upper = np.maximum(self.upper.predict(rows) + self.margin, value)
         return np.column_stack([value, lower, upper])
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters of the three, each under the name of its regressor, as scikit-learn's."""
-        return {
-            f"{one.name}__{name}": value
-            for one in fields(self)
-            for name, value in getattr(self, one.name).get_params(deep=deep).items()
+        of_parts = {
+            f"{part}__{name}": value
+            for part in _PARTS
+            for name, value in getattr(self, part).get_params(deep=deep).items()
         }
+        return {**of_parts, "margin": self.margin, "calibration_rows": self.calibration_rows}
 
 
-def merged(models: dict[str, Any], name: str) -> Any:
+def merged(models: dict[str, Any], name: str, margin: float = 0.0) -> Any:
     """The graphs of the three regressors as one, whose output is `[rows, 3]`.
 
     What the regressors have in common, their encoders above all, is computed once: of nodes that do
@@ -54,6 +62,7 @@ def merged(models: dict[str, Any], name: str) -> Any:
         models: `onnx.ModelProto` with the same inputs and one output, by field of
             `IntervalRegressor`.
         name: of the graph.
+        margin: by which both bounds move outwards.
     """
     from onnx import TensorProto, helper
 
@@ -64,6 +73,7 @@ def merged(models: dict[str, Any], name: str) -> Any:
     for field, model in from_field.items():
         graph.add(model)
         columns[field] = graph.named(model.graph.output[0].name)
+    outwards = helper.make_tensor(_MARGIN, TensorProto.FLOAT, [1, 1], [margin])
     shape = helper.make_tensor(_COLUMN, TensorProto.INT64, [2], [-1, 1])
     nodes = [
         *graph.nodes,
@@ -71,15 +81,17 @@ def merged(models: dict[str, Any], name: str) -> Any:
             helper.make_node("Reshape", [column, _COLUMN], [f"{field}_column"])
             for field, column in columns.items()
         ),
-        helper.make_node("Min", ["lower_column", "value_column"], ["lower_bound"]),
-        helper.make_node("Max", ["upper_column", "value_column"], ["upper_bound"]),
+        helper.make_node("Sub", ["lower_column", _MARGIN], ["lower_moved"]),
+        helper.make_node("Add", ["upper_column", _MARGIN], ["upper_moved"]),
+        helper.make_node("Min", ["lower_moved", "value_column"], ["lower_bound"]),
+        helper.make_node("Max", ["upper_moved", "value_column"], ["upper_bound"]),
         helper.make_node(
             "Concat", ["value_column", "lower_bound", "upper_bound"], [PREDICTIONS], axis=1
         ),
     ]
     output = helper.make_tensor_value_info(PREDICTIONS, TensorProto.FLOAT, [None, len(models)])
     made = helper.make_graph(
-        nodes, name, list(first.graph.input), [output], [*graph.initializers, shape]
+        nodes, name, list(first.graph.input), [output], [*graph.initializers, shape, outwards]
     )
     return helper.make_model(
         made,
@@ -94,6 +106,12 @@ def tell_interval(model: Any, interval: tuple[float, float]) -> None:
     """Write into a graph which quantiles its bounds are, where `workloads.scoring` reads them."""
     entry = model.metadata_props.add()
     entry.key, entry.value = INTERVAL, f"{interval[0]:g},{interval[1]:g}"
+
+
+def tell_calibration(model: Any, margin: float, rows: int) -> None:
+    """Write into a graph how its bounds were calibrated, where `workloads.scoring` reads it."""
+    entry = model.metadata_props.add()
+    entry.key, entry.value = CALIBRATION, f"{margin!r},{rows}"
 
 
 def _prefixed(model: Any, prefix: str) -> Any:

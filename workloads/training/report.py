@@ -66,4 +66,9 @@ def _bounds(evaluation: Evaluation) -> list[str]:
         f"promise {high - low:.0%}: {covered.below:.1%} lie below it, {covered.above:.1%} above. "
         f"The interval is {covered.width:.2f} wide on average. {error}"
     )
+    if covered.margin is not None:
+        told += (
+            f" Both bounds lie {covered.margin:+.2f} further out than they were fitted, by the "
+            f"last {covered.calibration_rows:,} training rows."
+        )
     return [told]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.training import conformal
 from workloads.training.regression import IntervalRegressor
 
 if TYPE_CHECKING:
@@ -46,18 +47,21 @@ def train(
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
+    early = conformal.cut(len(rows))
     text = [name for name in rows.columns if rows[name].dtype == object]
     numbers = [name for name in rows.columns if name not in text]
     # Dictionaries, because scikit-learn declares no types for these that a checker could use.
     ranking: dict[str, Any] = {
-        "categories": [_by_lateness(rows[name].to_numpy(), minutes) for name in text],
+        "categories": [
+            _by_lateness(rows[name].to_numpy()[:early], minutes[:early]) for name in text
+        ],
         "handle_unknown": "use_encoded_value",
         "unknown_value": np.nan,
         "dtype": np.float32,
     }
     columns = ColumnTransformer(
         [("text", OrdinalEncoder(**ranking), text), ("numbers", "passthrough", numbers)]
-    ).fit(rows)
+    ).fit(rows.iloc[:early])
     encoded: Any = columns.transform(rows)
     boosting: dict[str, Any] = {
         "learning_rate": 0.1,
@@ -66,15 +70,17 @@ def train(
         "random_state": 0,
     }
 
-    def fitted(**loss: Any) -> Pipeline:
-        model = HistGradientBoostingRegressor(**loss, **boosting).fit(encoded, minutes)
+    def fitted(count: int, **loss: Any) -> Pipeline:
+        model = HistGradientBoostingRegressor(**loss, **boosting)
+        model.fit(encoded[:count], minutes[:count])
         return Pipeline([("columns", columns), ("model", model)])
 
-    return IntervalRegressor(
-        value=fitted(loss="absolute_error"),
-        lower=fitted(loss="quantile", quantile=interval[0]),
-        upper=fitted(loss="quantile", quantile=interval[1]),
+    regressors = IntervalRegressor(
+        value=fitted(len(rows), loss="absolute_error"),
+        lower=fitted(early, loss="quantile", quantile=interval[0]),
+        upper=fitted(early, loss="quantile", quantile=interval[1]),
     )
+    return conformal.calibrated(regressors, rows.iloc[early:], minutes[early:], interval)
 
 
 def _by_lateness(values: NDArray[Any], minutes: NDArray[np.float64]) -> NDArray[Any]:
