@@ -131,12 +131,14 @@ def product() -> Product:
 
 
 def load_rows(product: Product, tables: dict[str, pd.DataFrame]) -> None:
-    """Fill the raw tables of a product as ingestion would, replacing what they hold."""
+    """Fill these raw tables of a product as ingestion would, replacing what they hold."""
     from google.cloud import bigquery
 
     client = gcp.bigquery_client()
     client.create_dataset(f"{product.id}_raw", exists_ok=True)
     for source in product.own:
+        if source.contract.PLURAL not in tables:
+            continue
         rows = tables[source.contract.PLURAL].copy()
         for name, value in (
             ("message_id", [f"m{one}" for one in range(len(rows))]),

@@ -257,13 +257,18 @@ def _days(window: timedelta) -> str:
     return f"{window // timedelta(days=1)}d"
 
 
+def _retries() -> int:
+    """How often a call that a server failed at is made again. The local cloud fails always."""
+    return 0 if gcp.vertex_emulated() else 4
+
+
 def _monitor(api: Any, wanted: dict[str, Any]) -> str:
     import googleapiclient.errors
 
     monitors = api.modelMonitors()
     name = str(wanted["name"])
     try:
-        monitors.get(name=name).execute(num_retries=4)
+        monitors.get(name=name).execute(num_retries=_retries())
     except googleapiclient.errors.HttpError as error:
         if error.status_code != 404:
             raise
@@ -272,7 +277,9 @@ def _monitor(api: Any, wanted: dict[str, Any]) -> str:
         ).execute()
     else:
         mask = ",".join(one for one in wanted if one != "name")
-        operation = monitors.patch(name=name, updateMask=mask, body=wanted).execute(num_retries=4)
+        operation = monitors.patch(name=name, updateMask=mask, body=wanted).execute(
+            num_retries=_retries()
+        )
     while not operation.get("done"):
         operation = api.operations().wait(name=operation["name"], timeout=_WAIT).execute()
     if failed := operation.get("error"):
@@ -284,11 +291,13 @@ def _schedule(api: Any, wanted: dict[str, Any]) -> str:
     """A schedule has no id of ours: one of the same name is brought in line."""
     schedules = api.schedules()
     title = wanted["displayName"]
-    found = schedules.list(parent=parent(), filter=f'display_name="{title}"').execute(num_retries=4)
+    found = schedules.list(parent=parent(), filter=f'display_name="{title}"').execute(
+        num_retries=_retries()
+    )
     for one in found.get("schedules", ()):
         if one.get("displayName") == title:
             mask = "cron,maxConcurrentRunCount,createModelMonitoringJobRequest"
             body = {**wanted, "name": one["name"]}
             done = schedules.patch(name=one["name"], updateMask=mask, body=body)
-            return str(done.execute(num_retries=4)["name"])
+            return str(done.execute(num_retries=_retries())["name"])
     return str(schedules.create(parent=parent(), body=wanted).execute()["name"])

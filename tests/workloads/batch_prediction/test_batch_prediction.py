@@ -24,7 +24,8 @@ from workloads.product import Product
 from workloads.registry import CHAMPION, NoSuchVersion, Registry
 from workloads.scoring import Answers
 
-DAY = date(2013, 1, 12)
+DAY = date(2013, 1, 2)
+"""Of the first days, before which there is little that its features are made of."""
 TABLE = "flight_delay_predictions.batch"
 
 
@@ -42,19 +43,30 @@ def table() -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def asked(product: Product) -> list[str]:
+@pytest.fixture(scope="module")
+def _asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def asked(champion: Product, _asked: list[str]) -> list[str]:
+    """The questions of the day, by name."""
     from zoneinfo import ZoneInfo
 
-    start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=ZoneInfo(product.batch.time_zone))
-    rows = FeatureQuery(product).run(start, start + timedelta(days=1))
-    return sorted(rows.column("flight_id").to_pylist())
+    if not _asked:
+        start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=ZoneInfo(champion.batch.time_zone))
+        rows = FeatureQuery(champion).run(start, start + timedelta(days=1))
+        _asked.extend(sorted(rows.column("flight_id").to_pylist()))
+    return _asked
 
 
-def test_the_tasks_of_a_day_cover_it_once(champion: Product) -> None:
+def test_the_tasks_of_a_day_cover_it_once_and_a_retry_adds_nothing(
+    champion: Product, asked: list[str]
+) -> None:
     outcomes = [predict_day(champion, DAY, index=index, count=2) for index in range(2)]
 
     rows = table()
-    assert [row["entity"] for row in rows] == asked(champion)
+    assert [row["entity"] for row in rows] == asked
     assert sum(one.rows for one in outcomes) == len(rows)
     assert min(one.rows for one in outcomes) > 0
     assert {row["model_version"] for row in rows} == {"1"}
@@ -62,17 +74,12 @@ def test_the_tasks_of_a_day_cover_it_once(champion: Product) -> None:
     threshold = Registry(champion).get("1").manifest().threshold
     assert all(row["answer"] is (row["probability"] >= threshold) for row in rows)
 
-
-def test_a_retry_adds_nothing(champion: Product) -> None:
-    predict_day(champion, DAY)
-    before = table()
-
     predict_day(champion, DAY)
     predict_day(champion, DAY, index=1, count=3)
 
     after = table()
-    assert [row["entity"] for row in after] == [row["entity"] for row in before]
-    assert [row["probability"] for row in after] == [row["probability"] for row in before]
+    assert [row["entity"] for row in after] == asked
+    assert [row["probability"] for row in after] == [row["probability"] for row in rows]
 
 
 def test_a_day_without_questions_writes_nothing(champion: Product) -> None:
@@ -80,25 +87,42 @@ def test_a_day_without_questions_writes_nothing(champion: Product) -> None:
     assert table() == []
 
 
-def test_tasks_side_by_side_as_cloud_run_starts_them(champion: Product) -> None:
-    def task(index: int, **changes: str) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            "PRODUCT": champion.name,
-            "PREDICTION_DATE": DAY.isoformat(),
-            "CLOUD_RUN_TASK_INDEX": str(index),
-            "CLOUD_RUN_TASK_COUNT": "2",
-            **changes,
-        }
-        words = [sys.executable, "-m", "workloads.batch_prediction"]
-        return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
+def _started(product: Product, index: int, count: int) -> subprocess.Popen[bytes]:
+    """A task as Cloud Run starts it."""
+    environment = {
+        **os.environ,
+        "PRODUCT": product.name,
+        "PREDICTION_DATE": DAY.isoformat(),
+        "CLOUD_RUN_TASK_INDEX": str(index),
+        "CLOUD_RUN_TASK_COUNT": str(count),
+    }
+    words = [sys.executable, "-m", "workloads.batch_prediction"]
+    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
 
-    running = [task(0), task(1), task(1)]
+
+def test_two_attempts_at_a_day_side_by_side(champion: Product, asked: list[str]) -> None:
+    """One as Cloud Run starts it, while the other is under way here."""
+    running = _started(champion, 0, 1)
+    outcome = predict_day(champion, DAY)
+    log = running.communicate(timeout=120)[1].decode()
+
+    assert running.returncode == 0, log
+    assert f"task 1 of 1: {len(asked)} rows of {DAY} predicted by version 1" in log
+    assert outcome.rows == len(asked)
+    assert [row["entity"] for row in table()] == asked
+
+
+@pytest.mark.long
+def test_tasks_side_by_side_as_cloud_run_starts_them(champion: Product, asked: list[str]) -> None:
+    running = [_started(champion, index, 2) for index in (0, 1, 1)]
 
     logs = [one.communicate(timeout=120)[1].decode() for one in running]
     assert [one.returncode for one in running] == [0, 0, 0], logs
-    assert [row["entity"] for row in table()] == asked(champion)
-    wrong = task(2, CLOUD_RUN_TASK_COUNT="2")
+    assert [row["entity"] for row in table()] == asked
+
+
+def test_a_task_that_is_told_nonsense_says_what(cloud: object, product: Product) -> None:
+    wrong = _started(product, 2, 2)
     assert "allowed: below CLOUD_RUN_TASK_COUNT, 2" in wrong.communicate(timeout=60)[1].decode()
     assert wrong.returncode == 2
 

@@ -27,7 +27,7 @@ from workloads.database import DatabaseSettings
 from workloads.product import Product
 from workloads.registry import CHAMPION, Registry
 
-DAY = date(2013, 1, 12)
+DAY = date(2013, 1, 2)
 DATASET = "flight_delay_predictions"
 DATABASE = "killed"
 ACCOUNT = "flight-delay-batch@p.iam"

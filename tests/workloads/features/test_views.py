@@ -15,8 +15,8 @@ from workloads.features.query import FeatureQuery
 from workloads.product import Product
 
 NEW_YORK = ZoneInfo("America/New_York")
-START = datetime(2013, 1, 9, tzinfo=NEW_YORK)
-END = datetime(2013, 1, 10, tzinfo=NEW_YORK)
+START = datetime(2013, 1, 3, tzinfo=NEW_YORK)
+END = datetime(2013, 1, 4, tzinfo=NEW_YORK)
 
 
 @pytest.mark.parametrize("text", [views.examples, views.features])

@@ -110,10 +110,27 @@ def _answer(status: int, document: Any) -> tuple[httplib2.Response, bytes]:
     return httplib2.Response(headers), json.dumps(document).encode()
 
 
-def at(vertex: Vertex, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    client: Any = discovery.build(
-        "aiplatform", "v1beta1", http=vertex, static_discovery=True, cache_discovery=False
+class Line:
+    """Where the one client of these tests is connected to: building it reads a large document."""
+
+    to: Vertex
+
+    def request(self, *given: Any, **more: Any) -> tuple[httplib2.Response, bytes]:
+        return self.to.request(*given, **more)
+
+
+@pytest.fixture(scope="module")
+def line() -> tuple[Line, Any]:
+    made = Line()
+    return made, discovery.build(
+        "aiplatform", "v1beta1", http=made, static_discovery=True, cache_discovery=False
     )
+
+
+def at(
+    line: tuple[Line, Any], vertex: Vertex, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line[0].to, client = vertex, line[1]
     known = SimpleNamespace(number=version, manifest=SimpleNamespace(training=TRAINING))
 
     def champion(_: Product) -> Any:
@@ -123,11 +140,13 @@ def at(vertex: Vertex, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Champion, "of", champion)
 
 
-def test_it_is_installed_once_and_follows_the_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_installed_once_and_follows_the_champion(
+    line: tuple[Line, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     product, vertex = products.load("flight-delay"), Vertex()
-    at(vertex, "1", monkeypatch)
+    at(line, vertex, "1", monkeypatch)
     first = install(product, REPORTS)
-    at(vertex, "2", monkeypatch)
+    at(line, vertex, "2", monkeypatch)
     assert install(product, REPORTS) == first
     [monitor] = vertex.monitors.values()
     assert monitor["modelMonitoringTarget"]["vertexModel"]["modelVersionId"] == "2"
@@ -137,8 +156,10 @@ def test_it_is_installed_once_and_follows_the_champion(monkeypatch: pytest.Monke
     ]
 
 
-def test_what_does_not_have_it_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    at(Vertex(refuse=501), "1", monkeypatch)
+def test_what_does_not_have_it_is_said_plainly(
+    line: tuple[Line, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(line, Vertex(refuse=501), "1", monkeypatch)
     monkeypatch.setenv("VERTEX_API_ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(NotInstalled, match=r"501.*local cloud has no Model Monitoring"):
         install(products.load("flight-delay"), REPORTS)

@@ -25,7 +25,7 @@ from workloads.serving.settings import ServingSettings
 INFER = "/v2/models/flight-delay/infer"
 CONFIG: dict[str, Any] = {
     "seed": 20130101,
-    "generation": {"max-examples": 20, "deterministic": True, "database": "none"},
+    "generation": {"max-examples": 10, "deterministic": True, "database": "none"},
     # The document has no examples, and nothing that one request makes and another one asks for.
     "phases": {"stateful": {"enabled": False}, "examples": {"enabled": False}},
     "operations": [
@@ -86,8 +86,10 @@ def found(app: App, **config: Any) -> tuple[Counter[str], list[str]]:
     return sent, wrong
 
 
-def test_each_answer_is_one_that_the_document_knows() -> None:
-    sent, wrong = found(server())
+@pytest.mark.parametrize("examples", [10, pytest.param(50, marks=pytest.mark.long)])
+def test_each_answer_is_one_that_the_document_knows(examples: int) -> None:
+    generation = {**CONFIG["generation"], "max-examples": examples}
+    sent, wrong = found(server(), generation=generation)
     assert wrong == []
     assert set(sent) == {
         "POST /predict",
