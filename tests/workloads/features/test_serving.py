@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.workloads.conftest import Trained
+from tests.workloads.conftest import Trained, local
 from workloads.features import offline, store
+from workloads.features.query import FeatureQuery
 from workloads.product import Product
 from workloads.registry import Registry
 
@@ -73,8 +74,10 @@ def ask(trained: Trained, served: Product) -> Iterator[Any]:
 
 def test_an_entity_alone_is_answered_as_its_features_are(served: Product, ask: Any) -> None:
     entity = served.features.entity
-    names = offline.sample(served, datetime.now(UTC), 5)
-    rows = offline.as_of(served, [(one, datetime.now(UTC)) for one in names])
+    day = FeatureQuery(served).run(local(13), local(14))
+    names = day.column(entity).to_pylist()[::200][:5]
+    # Since that day: there is little after it to read, and much before it.
+    rows = offline.as_of(served, [(one, datetime.now(UTC)) for one in names], since=local(13))
 
     status, by_entity = ask([{entity: one} for one in names])
     told = [row.values for row in rows if row is not None]
