@@ -5,12 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,9 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from localcloud.home import SERVICES, Endpoints, Home, free_ports
+from localcloud.home import Home
 from localcloud.images import Images
 from localcloud.services import bigquery as bigquery_emulator
+from tests.workloads.local_cloud import ACCOUNTS, LocalCloud, make_database
 from tests.workloads.tracking_cloud import TrackingCloud
 from workloads import gcp
 from workloads import product as products
@@ -43,7 +39,6 @@ ROOT = Path(__file__).parents[2]
 PROJECT = "esteira-test"
 IMAGES = f"us-central1-docker.pkg.dev/{PROJECT}/esteira"
 NEW_YORK = ZoneInfo("America/New_York")
-START_SECONDS = 90
 _CLIENTS = (
     gcp.bigquery_client,
     gcp.bigquery_read_client,
@@ -52,65 +47,49 @@ _CLIENTS = (
 )
 
 
-@dataclasses.dataclass
-class LocalCloud:
-    home: Home
-    endpoints: Endpoints
-    processes: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
-
-    def start(self, name: str, words: list[str], env: dict[str, str] | None = None) -> None:
-        self.home.logs.mkdir(parents=True, exist_ok=True)
-        with (self.home.logs / f"{name}.log").open("ab") as log:
-            self.processes.append(
-                subprocess.Popen(
-                    words, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=log, stderr=log
-                )
-            )
-
-    def await_service(self, name: str, path: str) -> None:
-        address = self.endpoints.url(name) + path
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                urllib.request.urlopen(address, timeout=2)
-                return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    log = (self.home.logs / f"{name}.log").read_text()[-2000:]
-                    raise AssertionError(f"{name} did not start: {error}\n{log}") from error
-                time.sleep(0.1)
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.wait(timeout=30)
+@pytest.fixture(scope="session")
+def _local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """The one home of a session; nothing runs in it before another fixture starts it."""
+    home = Home(tmp_path_factory.mktemp("cloud"))
+    local = LocalCloud(home, home.reserve(PROJECT))
+    try:
+        yield local
+    finally:
+        local.stop()
 
 
 @pytest.fixture(scope="session")
-def _processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    home = Home(tmp_path_factory.mktemp("cloud"))
-    endpoints = Endpoints(ports=free_ports(SERVICES), project=PROJECT)
-    home.write(endpoints)
+def _storage(_local: LocalCloud) -> None:
+    _local.start_service("storage")
+    _local.await_service("storage", "/healthz")
+
+
+@pytest.fixture(scope="session")
+def _postgres(_local: LocalCloud) -> Home:
+    """PostgreSQL; `make_database` makes a database in it."""
+    _local.start_postgres()
+    return _local.home
+
+
+@pytest.fixture(scope="session")
+def _records(_postgres: Home) -> Home:
+    """The same, with a database `esteira` for `ACCOUNTS`. Each test clears what it will make."""
+    make_database(_postgres, "esteira", *ACCOUNTS)
+    return _postgres
+
+
+@pytest.fixture(scope="session")
+def _processes(_local: LocalCloud, _storage: None) -> LocalCloud:
     for image in ("training", "serving"):
         dockerfile = ROOT / "workloads" / "images" / image / "Dockerfile"
-        Images(home).build(f"{IMAGES}/{image}:test", dockerfile, ROOT)
-    cloud = LocalCloud(home, endpoints)
-    command = bigquery_emulator.command(home, endpoints)
-    cloud.start("bigquery", command.words, command.env)
-    python = [sys.executable, "-m"]
-    given = ["--home", str(home.path)]
-    cloud.start("storage", [*python, "localcloud.services.storage", *given])
-    cloud.start(
-        "rest", [*python, "localcloud.rest", "--only", "vertex", "--only", "kubeflow", *given]
-    )
-    try:
-        cloud.await_service("bigquery", f"/bigquery/v2/projects/{PROJECT}/datasets")
-        cloud.await_service("storage", "/healthz")
-        cloud.await_service("rest", "/healthz")
-        yield cloud
-    finally:
-        cloud.stop()
+        Images(_local.home).build(f"{IMAGES}/{image}:test", dockerfile, ROOT)
+    bigquery = bigquery_emulator.command(_local.home, _local.endpoints)
+    _local.start("bigquery", bigquery.words, bigquery.env)
+    rest = ["localcloud.rest", "--only", "vertex", "--only", "kubeflow"]
+    _local.start("rest", [sys.executable, "-m", *rest, "--home", str(_local.home.path)])
+    _local.await_service("bigquery", f"/bigquery/v2/projects/{PROJECT}/datasets")
+    _local.await_service("rest", "/healthz")
+    return _local
 
 
 @pytest.fixture
@@ -282,19 +261,12 @@ def challenge(
 
 
 @pytest.fixture(scope="session")
-def tracking_cloud() -> Iterator[TrackingCloud]:
-    """PostgreSQL and Cloud Storage for MLflow, apart from those of the products."""
-    folder = Path(tempfile.mkdtemp(prefix="esteira-tracking-"))
-    one = TrackingCloud(folder)
-    try:
-        one.start()
-        yield one
-    finally:
-        one.stop()
-        shutil.rmtree(folder)
+def tracking_cloud(_local: LocalCloud, _storage: None, _postgres: Home) -> TrackingCloud:
+    """PostgreSQL and Cloud Storage, with what MLflow has in them."""
+    return TrackingCloud(_local)
 
 
 @pytest.fixture(scope="session")
 def tracking_server(tracking_cloud: TrackingCloud) -> str:
-    """The address of the one MLflow that all tests of this folder share: it takes 8 s to start."""
+    """The address of the one MLflow that all tests of a session share: it takes 8 s to start."""
     return tracking_cloud.serve()

@@ -1,27 +1,20 @@
-"""MLflow's server on PostgreSQL and Cloud Storage of a local cloud, as processes."""
+"""MLflow's server on PostgreSQL and Cloud Storage of a local cloud, as a process."""
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from localcloud.home import LOOPBACK, Home
+from localcloud.home import LOOPBACK, Endpoints, Home
 from localcloud.provider.clients import Clients
-from localcloud.provider.realise.sql_database import Database
-from localcloud.provider.realise.sql_user import User
-from localcloud.services.postgres.client import await_ready
-from localcloud.services.postgres.cluster import Cluster, Instance
+from tests.workloads.local_cloud import RECORDS, LocalCloud, make_database
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+__all__ = ["RECORDS", "USER", "TrackingCloud", "until"]
 USER = "tracking@p.iam"
-RECORDS = {"project": "p", "instance": "records"}
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -33,7 +26,7 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
     return value
 
 
-def answers(url: str) -> bool:
+def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return answer.status == 200
@@ -42,46 +35,23 @@ def answers(url: str) -> bool:
 
 
 class TrackingCloud:
-    """PostgreSQL and Cloud Storage of one home, as processes; and servers on them."""
+    """What MLflow's server has in a local cloud, where PostgreSQL and Cloud Storage run."""
 
-    def __init__(self, folder: Path) -> None:
-        self.home = Home(folder / "home")
-        self.endpoints = self.home.reserve()
-        self._children: list[subprocess.Popen[bytes]] = []
-        self.home.logs.mkdir(parents=True)
+    def __init__(self, local: LocalCloud) -> None:
+        """With the database, the account and the bucket of the program."""
+        self._local = local
+        make_database(local.home, "mlflow", USER)
+        Clients(local.home).storage.create_bucket("p-mlflow")
 
-    def run(self, module: str, *words: str, **env: str) -> subprocess.Popen[bytes]:
-        """Start a module; its output goes to a log of its name."""
-        kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-        with (self.home.logs / f"{module}.log").open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", module, *words],
-                cwd=CHECKOUT,
-                env={**kept, **self.endpoints.environment(), **env},
-                stdout=log,
-                stderr=log,
-            )
-        self._children.append(child)
-        return child
+    @property
+    def home(self) -> Home:
+        """Of the local cloud."""
+        return self._local.home
 
-    def start(self) -> None:
-        """Bring the services up, with the database, the account and the bucket of the program."""
-        Cluster(self.home).hold(Instance(project="p", name="records", region="us-central1"))
-        for service in ("postgres", "storage"):
-            self.run(f"localcloud.services.{service}", "--home", str(self.home.path))
-        await_ready(self.home)
-        clients = Clients(self.home)
-        Database(clients).create({**RECORDS, "name": "mlflow"})
-        User(clients).create(
-            {
-                **RECORDS,
-                "name": USER,
-                "type": "CLOUD_IAM_SERVICE_ACCOUNT",
-                "databaseRoles": ["cloudsqlsuperuser"],
-            }
-        )
-        until(lambda: answers(f"{self.endpoints.url('storage')}/healthz"))
-        clients.storage.create_bucket("p-mlflow")
+    @property
+    def endpoints(self) -> Endpoints:
+        """Of the local cloud."""
+        return self._local.endpoints
 
     def settings(self, port: int) -> dict[str, str]:
         """The server's environment, as the program sets it."""
@@ -100,20 +70,16 @@ class TrackingCloud:
         with socket.socket() as probe:
             probe.bind((LOOPBACK, 0))
             port = int(probe.getsockname()[1])
-        child = self.run("workloads.tracking", **self.settings(port))
+        child = self._local.start(
+            "mlflow",
+            [sys.executable, "-m", "workloads.tracking"],
+            {**self.endpoints.environment(), **self.settings(port)},
+        )
         url = f"http://{LOOPBACK}:{port}"
-        log = self.home.logs / "workloads.tracking.log"
 
         def ready() -> bool:
-            assert child.poll() is None, log.read_text()
-            return answers(f"{url}/health")
+            assert child.poll() is None, (self.home.logs / "mlflow.log").read_text()
+            return _answers(f"{url}/health")
 
         until(ready, 60)
         return url
-
-    def stop(self) -> None:
-        for child in reversed(self._children):
-            if child.poll() is None:
-                child.terminate()
-        for child in self._children:
-            child.wait(15)

@@ -16,9 +16,6 @@ from workloads.database import DatabaseSettings
 from workloads.prediction_log.contract import PredictionLogged
 from workloads.prediction_log.tables import POSTGRES
 
-OWNER: Final = "cloudsqlsuperuser"
-"""Owns the table where the login is a member of it: whoever judges releases and monitors reads it
-as another login; see docs/decisions/0006-doors.md."""
 LOCK: Final = 0x707265646C6F67
 """`predlog` as a number: instances that start at once make the table one after the other."""
 _TYPES: Final[dict[contracts.Kind, str]] = {
@@ -28,7 +25,6 @@ _TYPES: Final[dict[contracts.Kind, str]] = {
     "boolean": "boolean",
     "timestamp": "timestamptz",
 }
-_CONNECT_SECONDS: Final = 10
 
 
 def definition() -> str:
@@ -44,28 +40,6 @@ def definition() -> str:
 CREATE INDEX IF NOT EXISTS {POSTGRES}_of_a_version
     ON {POSTGRES} (product, predicted_at, model_version);
 """
-
-
-def migrate(connection: Any) -> None:
-    """Make the table, unless it is there. Killed midway, PostgreSQL undoes what was begun.
-
-    Args:
-        connection: psycopg's, with autocommit.
-    """
-    found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [POSTGRES]).fetchone()
-    if found == (True,):
-        return
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        (shared,) = connection.execute(
-            "SELECT NOT current_setting('is_superuser')::boolean AND EXISTS ("
-            "SELECT FROM pg_roles WHERE rolname = %s"
-            " AND pg_has_role(current_user, oid, 'MEMBER'))",
-            [OWNER],
-        ).fetchone()
-        if shared:
-            connection.execute(f"SET LOCAL ROLE {OWNER}")
-        connection.execute(definition())
 
 
 class Store:
@@ -113,18 +87,10 @@ class Store:
             cursor.executemany(self._insert, values)
 
     def _connected(self) -> Any:
-        import psycopg
-
         if self._connection is None:
-            connection = psycopg.connect(
-                **database.parameters(self._settings),
-                password=database.password(),
-                connect_timeout=_CONNECT_SECONDS,
-                application_name="prediction-log",
-                autocommit=True,
-            )
+            connection = database.connect(self._settings, "prediction-log")
             try:
-                migrate(connection)
+                database.make_tables(connection, POSTGRES, definition(), LOCK)
             except BaseException:
                 connection.close()
                 raise

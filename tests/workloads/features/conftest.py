@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,30 +9,9 @@ from typing import Any
 import pytest
 
 from localcloud.home import Home
-from localcloud.services.postgres.client import await_end, await_ready
-from localcloud.services.postgres.cluster import Cluster, Instance
 from workloads import gcp
 from workloads.features import store, views
 from workloads.product import Product
-
-
-@pytest.fixture(scope="session")
-def _database(_processes: Any) -> Iterator[Home]:
-    """The PostgreSQL of the session's local cloud, unless another fixture has it run already."""
-    home: Home = _processes.home
-    cluster = Cluster(home)
-    with socket.socket() as probe:
-        runs = probe.connect_ex(("127.0.0.1", cluster.port)) == 0
-    if runs:
-        yield home
-        return
-    cluster.hold(Instance(project="esteira-test", name="esteira", region="us-central1"))
-    words = [sys.executable, "-m", "localcloud.services.postgres", "--home", str(home.path)]
-    _processes.start("postgres", words)
-    await_ready(home)
-    yield home
-    _processes.processes.pop().terminate()
-    await_end(home)
 
 
 @pytest.fixture
@@ -52,7 +29,7 @@ Serve = Callable[[Product], Product]
 
 
 @pytest.fixture
-def serve(clients: None, _database: Home) -> Serve:
+def serve(clients: None, _postgres: Home) -> Serve:
     """`serve(product)` gives it a feature view over `latest_features`, as a stack would."""
 
     def make(product: Product) -> Product:

@@ -16,11 +16,11 @@ import pytest
 from google.cloud.bigquery import SchemaField
 from google.pubsub_v1.types import Subscription
 
-from localcloud.home import Home
 from localcloud.services.pubsub import wire
 from localcloud.services.pubsub.avro_codec import parse
 from localcloud.services.pubsub.messages import Message
 from localcloud.services.pubsub.rows import Rows
+from tests.workloads.local_cloud import ACCOUNTS
 from workloads import contracts, database
 from workloads import product as products
 from workloads.database import DatabaseSettings
@@ -49,7 +49,7 @@ def settings(user: str) -> DatabaseSettings:
     return DatabaseSettings(database_host="127.0.0.1", database_name="esteira", database_user=user)
 
 
-def rows(user: str = "log@p.iam") -> list[Any]:
+def rows(user: str = ACCOUNTS[0]) -> list[Any]:
     with psycopg.connect(**database.parameters(settings(user))) as connection:
         return connection.execute("SELECT * FROM prediction_log ORDER BY prediction_id").fetchall()
 
@@ -61,28 +61,26 @@ def many(count: int, first: int = 0) -> list[PredictionLogged]:
     ]
 
 
+@pytest.mark.usefixtures("empty")
 class TestPostgres:
-    def test_a_row_reads_as_it_was_written_by_whoever_may_read(self, empty: Home) -> None:
-        del empty
-        store = Store(settings("log@p.iam"))
+    def test_a_row_reads_as_it_was_written_by_whoever_may_read(self) -> None:
+        store = Store(settings(ACCOUNTS[0]))
         store.write([ROW])
         store.close()
         # Another workload's login: it judges releases by this.
-        assert rows("other@p.iam") == [msgspec.structs.astuple(ROW)]
+        assert rows(ACCOUNTS[1]) == [msgspec.structs.astuple(ROW)]
 
-    def test_a_row_that_is_delivered_again_is_there_once(self, empty: Home) -> None:
-        del empty
-        store = Store(settings("log@p.iam"))
+    def test_a_row_that_is_delivered_again_is_there_once(self) -> None:
+        store = Store(settings(ACCOUNTS[0]))
         for first in (0, 2, 0):
             store.write(many(4, first))
         store.close()
         assert len(rows()) == 6
 
-    def test_instances_that_start_at_once_make_one_table(self, empty: Home) -> None:
-        del empty
+    def test_instances_that_start_at_once_make_one_table(self) -> None:
 
         def write(number: int) -> None:
-            store = Store(settings(("log@p.iam", "other@p.iam")[number % 2]))
+            store = Store(settings(ACCOUNTS[number % 2]))
             store.write(many(2, number * 2))
             store.close()
 
@@ -90,12 +88,11 @@ class TestPostgres:
             list(pool.map(write, range(4)))
         assert len(rows()) == 8
 
-    def test_a_connection_that_was_closed_is_made_anew(self, empty: Home) -> None:
-        del empty
-        store = Store(settings("log@p.iam"))
+    def test_a_connection_that_was_closed_is_made_anew(self) -> None:
+        store = Store(settings(ACCOUNTS[0]))
         store.write(many(1))
         pid = store._connection.info.backend_pid
-        with psycopg.connect(**database.parameters(settings("log@p.iam"))) as other:
+        with psycopg.connect(**database.parameters(settings(ACCOUNTS[0]))) as other:
             other.execute("SELECT pg_terminate_backend(%s)", [pid])
         store.write(many(1, 1))
         store.close()

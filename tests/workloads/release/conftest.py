@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localcloud.home import Home
-from localcloud.provider.clients import Clients
-from localcloud.provider.realise.sql_database import Database
-from localcloud.provider.realise.sql_user import User
-from localcloud.services.postgres.client import await_end, await_ready, connected
-from localcloud.services.postgres.cluster import Cluster, Instance
+from localcloud.services.postgres.client import connected
+from tests.workloads.local_cloud import ACCOUNTS
 from workloads.database import DatabaseSettings
 from workloads.manifest import Example
 from workloads.product import Product
@@ -30,52 +22,14 @@ from workloads.release.policy import ReleasePolicy, ServingTarget
 from workloads.release.store import Store, opened
 from workloads.release.targets import Asked, DeployFailed, Served, check_split
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-INSTANCE = {"project": "p", "instance": "records"}
-USERS = ("release@p.iam", "other-release@p.iam")
-
-
-@pytest.fixture(scope="session")
-def _postgres() -> Iterator[Home]:
-    folder = Path(tempfile.mkdtemp(prefix="esteira-release-"))
-    home = Home(folder / "home")
-    home.reserve()
-    home.logs.mkdir(parents=True)
-    Cluster(home).hold(Instance(project="p", name="records", region="us-central1"))
-    with (home.logs / "postgres.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "localcloud.services.postgres", "--home", str(home.path)],
-            cwd=CHECKOUT,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        await_ready(home)
-        clients = Clients(home)
-        Database(clients).create({**INSTANCE, "name": "esteira"})
-        for name in USERS:
-            User(clients).create(
-                {
-                    **INSTANCE,
-                    "name": name,
-                    "type": "CLOUD_IAM_SERVICE_ACCOUNT",
-                    "databaseRoles": ["cloudsqlsuperuser"],
-                }
-            )
-        yield home
-    finally:
-        process.terminate()
-        process.wait(15)
-        await_end(home)
-        shutil.rmtree(folder)
+USERS = ACCOUNTS
 
 
 @pytest.fixture
-def database(_postgres: Home, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
+def database(_records: Home, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
     """An empty database, as the workload of one product reaches it."""
-    endpoints = _postgres.endpoints()
-    monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", endpoints.address("postgres"))
-    with connected(_postgres, "esteira") as connection:
+    monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", _records.endpoints().address("postgres"))
+    with connected(_records, "esteira") as connection:
         connection.execute("DROP SCHEMA IF EXISTS release CASCADE")
     return settings_of(USERS[0])
 

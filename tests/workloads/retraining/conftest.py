@@ -8,18 +8,16 @@ import pytest
 
 from localcloud.home import Home
 from localcloud.services.postgres.client import connected
-from tests.workloads.release.conftest import USERS, _postgres, settings_of
+from tests.workloads.release.conftest import USERS, settings_of
 from workloads.database import DatabaseSettings
 from workloads.retraining.store import Store, opened
 
-__all__ = ["_postgres"]
-
 
 @pytest.fixture
-def database(_postgres: Home, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
+def database(_records: Home, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
     """An empty database, as the workload of one product reaches it."""
-    monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", _postgres.endpoints().address("postgres"))
-    with connected(_postgres, "esteira") as connection:
+    monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", _records.endpoints().address("postgres"))
+    with connected(_records, "esteira") as connection:
         connection.execute("DROP SCHEMA IF EXISTS retraining CASCADE")
         connection.execute("DROP SCHEMA IF EXISTS release CASCADE")
     return settings_of(USERS[0])

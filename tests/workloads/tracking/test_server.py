@@ -12,10 +12,10 @@ import pytest
 
 from localcloud.home import LOOPBACK
 from localcloud.provider.clients import Clients
-from localcloud.provider.realise.sql_database import Database
 from localcloud.services.postgres.client import connected
 from localcloud.services.postgres.cluster import Cluster
-from tests.workloads.tracking_cloud import RECORDS, USER, TrackingCloud, until
+from tests.workloads.local_cloud import make_database
+from tests.workloads.tracking_cloud import USER, TrackingCloud, until
 from workloads.tracking import schema
 
 
@@ -94,8 +94,7 @@ def test_instances_that_start_at_once_make_the_tables_once(
 ) -> None:
     """The lock is PostgreSQL's: whoever has it makes the others wait, in other containers too."""
     del tracking_server
-    clients = Clients(tracking_cloud.home)
-    Database(clients).create({**RECORDS, "name": "fresh"})
+    make_database(tracking_cloud.home, "fresh")
     port = Cluster(tracking_cloud.home).port
     uri = f"postgresql+psycopg://{USER.replace('@', '%40')}@{LOOPBACK}:{port}/fresh"
     with ThreadPoolExecutor(2) as pool, connected(tracking_cloud.home, "fresh") as holder:
