@@ -39,6 +39,7 @@ from localcloud.images import ImageNotFound, Images
 from localcloud.rest.operations import now
 from localcloud.services.vertex import pipeline_events
 from localcloud.services.vertex.pipeline_events import JOB_FILE, Artifact, Event, Job
+from localcloud.services.vertex.pipeline_install import without_needless_install
 from localcloud.services.vertex.pipeline_spec import EXECUTOR_MODULE
 from localcloud.services.vertex.pipeline_step import MOUNT_VARIABLE
 
@@ -175,7 +176,10 @@ class Runner:
         self, full_command: Sequence[str], env_vars: Mapping[str, str] | None = None
     ) -> int:
         """kfp's own, with our environment, folder and log."""
-        command = [word.replace(EXECUTOR_MODULE, _STEP_MODULE) for word in full_command]
+        command = [
+            word.replace(EXECUTOR_MODULE, _STEP_MODULE)
+            for word in without_needless_install(full_command)
+        ]
         image_environment, folder = self._image()
         search = [
             image_environment.get("PYTHONPATH", ""),
