@@ -20,7 +20,21 @@ product_app = typer.Typer(help="The ML products of this checkout.", no_args_is_h
 @product_app.command("new")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower case, e.g. parcel-loss")],
-    task: Annotated[Task, typer.Option(help="What the model answers.")] = Task.CLASSIFICATION,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            help="What the model answers; classification, or what that of --like does.",
+            show_default=False,
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRODUCT",
+            help="Share its sources and build on its features, and take in nothing.",
+            show_default=False,
+        ),
+    ] = None,
     owner: Annotated[str, typer.Option(help="Label: the team that answers for it.")] = (
         "data-science"
     ),
@@ -30,19 +44,28 @@ def new(
     """Make the folder of a new product, that trains on a sample as it stands."""
     from esteira.paths import ROOT
     from esteira.scaffold import Scaffold
+    from esteira.scaffold.likeness import Likeness
     from workloads import product as products
     from workloads import schemas
 
-    scaffold = Scaffold(name=name, task=task, owner=owner, cost_center=cost_center)
+    if like is None:
+        answers = task or Task.CLASSIFICATION
+        scaffold = Scaffold(name=name, task=answers, owner=owner, cost_center=cost_center)
+    else:
+        other = products.load(like)
+        if task not in (None, other.task):
+            raise typer.BadParameter(
+                f"{task.value}, and {like} is a {other.task.value}; allowed: {other.task.value}. "
+                "Change task, label, gate and training in the new folder",
+                param_hint="--task",
+            )
+        scaffold = Likeness.of(other, name, owner, cost_center)
     files = scaffold.write(ROOT)
     declared = products.load(name)
     schemas.write(declared)
-    shown = sorted(
-        {
-            *(str(one.relative_to(ROOT)) for one in files),
-            str(schemas.file(declared).relative_to(ROOT)),
-        }
-    )
+    # A product that takes in nothing has no schemas.
+    written = [one for one in (*files, schemas.file(declared)) if one.exists()]
+    shown = sorted({str(one.relative_to(ROOT)) for one in written})
     text = "\n".join(
         [
             f"{name} is there:",
@@ -50,7 +73,7 @@ def new(
             f"`esteira product check {name}` comes next; docs/add-a-product.md says the rest",
         ]
     )
-    result({"product": name, "task": task.value, "files": shown}, as_json, text)
+    result({"product": name, "task": declared.task.value, "files": shown}, as_json, text)
 
 
 @product_app.command("list")

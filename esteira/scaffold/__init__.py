@@ -79,7 +79,7 @@ class Scaffold:
         test = root / TESTS / f"test_{self.id}.py"
         if folder.exists():
             raise InvalidName(f"{folder} exists; choose another name, or delete it to begin anew")
-        content = self._filled("test.py")
+        content = self._filled(self._test())
         if test.exists() and test.read_text() != content:
             raise InvalidName(f"{test} exists and tests something else; choose another name")
         # A name with a dot is no package, so whoever looks for products passes it over.
@@ -92,6 +92,9 @@ class Scaffold:
         test.write_text(content)
         making.rename(folder)
         return [*sorted(folder.iterdir()), test]
+
+    def _test(self) -> str:
+        return "test.py"
 
     def _templates(self) -> dict[str, str]:
         return {**_FILES, f"training_{self.task.value}.py": "training.py"}

@@ -17,8 +17,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from esteira import product_check
+from esteira.cli import app
 from esteira.scaffold import PRODUCTS, TESTS, InvalidName, Scaffold
+from esteira.scaffold.likeness import Likeness
 from stacks.outputs import Outputs
 from tests.stacks.conftest import _compose
 from workloads import product as products
@@ -131,8 +135,12 @@ def test_a_new_folder_is_formatted_checked_and_whole(made: Product, tmp_path: Pa
     test = tmp_path / TESTS / f"test_{made.id}.py"
     for file in [*folder.glob("*.py"), test]:
         assert ast.get_docstring(ast.parse(file.read_text())), file
+    _ruffed(tmp_path)
+
+
+def _ruffed(folder: Path) -> None:
     ruff = [str(Path(sys.executable).with_name("ruff"))]
-    given = ["--no-cache", "--config", str(CHECKOUT / "pyproject.toml"), str(tmp_path)]
+    given = ["--no-cache", "--config", str(CHECKOUT / "pyproject.toml"), str(folder)]
     # Away from the checkout, ruff cannot tell whose packages are imported.
     for words in (["format", "--check"], ["check", "--ignore", "I001"]):
         ended = subprocess.run([*ruff, *words, *given], capture_output=True, text=True, check=False)
@@ -153,6 +161,80 @@ def test_it_is_previewed_from_its_declaration_alone(made: Product, environment: 
     assert set(mine.streams) == {"case", "outcome"}
     assert set(mine.tables.raw) == {"cases", "outcomes", "dead_letters", "discarded"}
     assert mine.endpoint.display_name == made.name
+
+
+class TestLikeAnother:
+    """Products that share the sources of another and build on its query, and take in nothing."""
+
+    @pytest.fixture(params=["flight-delay", "arrival-delay"])
+    def like(self, request: pytest.FixtureRequest) -> Product:
+        return products.load(request.param)
+
+    @pytest.fixture
+    def alike(
+        self, tmp_path: Path, like: Product, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Product]:
+        scaffold = Likeness.of(like, "gate-change", "ground-services", "gs-3003")
+        scaffold.write(tmp_path)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / PRODUCTS)])
+        yield products.load(scaffold.name)
+        for name in [one for one in sys.modules if f"workloads.products.{scaffold.id}" in one]:
+            del sys.modules[name]
+
+    def test_it_is_whole_and_formatted(self, alike: Product, tmp_path: Path) -> None:
+        folder = tmp_path / PRODUCTS / alike.id
+        made = {one.name for one in folder.iterdir() if one.is_file()}
+        assert made == {
+            "__init__.py", "contracts.py", "features.sql", "product.py", "training.py"
+        }  # fmt: skip
+        _ruffed(tmp_path)
+
+    def test_it_reads_what_the_other_reads_and_builds_on_its_query(
+        self, alike: Product, like: Product
+    ) -> None:
+        assert alike.own == ()
+        assert alike.owners == ("flight-delay",)
+        assert alike.features.base == like.name
+        assert issubclass(alike.features.request, like.features.request)
+        assert alike.features.request.NAME == "gate_change_question"
+        assert (alike.task, alike.label, alike.interval) == (like.task, like.label, like.interval)
+        text = FeatureQuery(alike).text(project="p")
+        assert FeatureQuery(like).relation(project="p") in text
+        assert "{" not in text
+
+    def test_it_is_checked(self, alike: Product) -> None:
+        findings = list(product_check.check(alike, None))
+
+        assert [one.found for one in findings if one.passed is False] == []
+        assert {one.what for one in findings} >= {"declaration", "contracts", "training"}
+        assert schemas.faults(alike) == []
+
+    @pytest.mark.parametrize("environment", ["local", "prod"])
+    def test_it_is_previewed_beside_the_owner(self, alike: Product, environment: str) -> None:
+        composed = _compose(
+            {
+                "environment": environment,
+                "project": "esteira-test",
+                "products": json.dumps(["flight-delay", alike.name]),
+            }
+        )
+
+        mine = Outputs.model_validate(composed.outputs["esteira"]).products[alike.name]
+        assert mine.streams == {}
+        assert mine.endpoint.display_name == alike.name
+
+    def test_another_task_than_the_others_is_refused_and_nothing_is_made(self) -> None:
+        words = ["product", "new", "gate-change", "--like", "arrival-delay"]
+
+        ended = CliRunner().invoke(app, [*words, "--task", "classification"])
+
+        assert ended.exit_code == 2
+        assert not (CHECKOUT / PRODUCTS / "gate_change").exists()
+
+    def test_another_that_is_none_is_refused(self) -> None:
+        ended = CliRunner().invoke(app, ["product", "new", "gate-change", "--like", "ferries"])
+
+        assert "no product 'ferries'" in str(ended.exception)
 
 
 def features(product: Product, seed: int, count: int = 1200) -> pa.Table:
