@@ -206,9 +206,9 @@ def outputs(
     as_json: AsJson = False,
 ) -> None:
     """Print what a data team needs of a stack: topics, tables, buckets, endpoints."""
-    from esteira import operations
+    from esteira import outputs as read
 
-    found = operations.outputs(stack, console)
+    found = read.of(stack, console)
     form = OutputFormat.JSON if as_json else form
     if form is OutputFormat.JSON:
         print_json(found)
@@ -218,11 +218,11 @@ def outputs(
         sys.stdout.write(yaml.safe_dump(found, sort_keys=True))
     elif form is OutputFormat.ENV:
         sys.stdout.writelines(
-            f"{name}={value}\n" for name, value in operations.environment_of(found).items()
+            f"{name}={value}\n" for name, value in read.environment_of(found).items()
         )
     else:
         # Written whole and not laid out: a value that is cut off is of no use to anyone.
-        flat = operations.flattened(found)
+        flat = read.flattened(found)
         width = max(map(len, flat), default=0)
         sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in flat.items())
 

@@ -41,12 +41,13 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Publish rows to a contract's topic. Each is checked first; one bad row and none is sent."""
-    from esteira.session import connect
-    from workloads import contracts, gcp
-    from workloads.ingestion.judging import EVENT_TIMESTAMP, rfc3339
     from workloads.product import load
 
     declared = load(product)
+    from esteira.session import connect
+    from workloads import contracts, gcp
+    from workloads.ingestion.judging import EVENT_TIMESTAMP, rfc3339
+
     source = declared.source(contract)
     if source not in declared.streams:
         fail(

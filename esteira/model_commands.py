@@ -86,14 +86,16 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Ask the endpoint about rows of the product's request contract."""
-    from google.api_core.exceptions import GoogleAPICallError
-
-    from esteira.session import connect
     from workloads.product import load
-    from workloads.release.endpoint import Endpoint
 
     declared = load(product)
     rows = _rows(file)
+    # Google's clients take longer to import than a mistake above takes to find.
+    from google.api_core.exceptions import GoogleAPICallError
+
+    from esteira.session import connect
+    from workloads.release.endpoint import Endpoint
+
     with console.status("asking") as status:
         connect(stack, status.update)
         try:
@@ -126,14 +128,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 def outputs_of(stack: str, product: str) -> dict[str, Any]:
     """The stack's outputs of one product; this process is pointed at the stack's cloud."""
-    from esteira import operations
+    from esteira import outputs
     from esteira.session import connect, track
 
     with console.status(f"connecting to {stack}") as status:
         connect(stack, status.update)
-    outputs = operations.outputs(stack, console)
-    track(outputs)
-    found = outputs.get("esteira", {}).get("products", {})
+    of_stack = outputs.of(stack, console)
+    track(of_stack)
+    found = of_stack.get("esteira", {}).get("products", {})
     if product not in found:
         fail(f"{stack} has no product {product!r}; run `esteira up {stack}` first")
     return found[product]

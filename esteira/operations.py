@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from esteira import lifetime, policy_report
+from esteira import lifetime, outputs, policy_report
 from esteira.engine import policies
 from esteira.engine.drift import Drifted
+from esteira.engine.known import LOCAL_STACK
 from esteira.engine.policies import Finding
 from esteira.engine.progress import OperationProgress
-from esteira.engine.stack import LOCAL_STACK, Changes, EngineFailed, Stack, opened
+from esteira.engine.stack import Changes, EngineFailed, Stack, opened
 from esteira.lifetime import Idleness
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def idleness(name: str, console: Console) -> Idleness:
 def destroy(name: str, console: Console) -> Changes:
     """Delete every resource. Models are taken off their endpoints first: with one deployed, Google
     refuses to delete the endpoint, and Pulumi, which did not deploy it, cannot undeploy it."""
-    products = outputs(name, console).get("esteira", {}).get("products", {})
+    products = outputs.of(name, console).get("esteira", {}).get("products", {})
     with console.status(f"{name}: undeploying models") as status:
         _undeploy(name, list(products), status.update)
     return _operate(name, console, "destroy", lambda stack, show: stack.destroy(show))
@@ -145,15 +146,6 @@ def digest(name: str, console: Console, *, offline: bool) -> dict[str, Any]:
         return stack.digest()
 
 
-def outputs(name: str, console: Console) -> dict[str, Any]:
-    """The outputs of a stack; secret ones are hidden."""
-    with (
-        console.status(f"{name}: outputs") as status,
-        opened(name, progress=status.update) as stack,
-    ):
-        return stack.outputs()
-
-
 def export(name: str, console: Console) -> dict[str, Any]:
     """Pulumi's own stack export."""
     with (
@@ -161,30 +153,6 @@ def export(name: str, console: Console) -> dict[str, Any]:
         opened(name, progress=status.update) as stack,
     ):
         return stack.export()
-
-
-def flattened(document: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested outputs as one level, `a.b.c` to a plain value."""
-    if isinstance(document, dict):
-        flat: dict[str, Any] = {}
-        for key, value in document.items():
-            flat |= flattened(value, f"{prefix}.{key}" if prefix else str(key))
-        return flat
-    if isinstance(document, list):
-        return flattened(dict(enumerate(document)), prefix)
-    return {prefix: document}
-
-
-def environment_of(document: Any) -> dict[str, str]:
-    """Outputs as variables for a shell: `ESTEIRA_A_B_C='value'`."""
-    import shlex
-
-    return {
-        "ESTEIRA_" + "".join(c if c.isalnum() else "_" for c in name).upper(): shlex.quote(
-            "" if value is None else str(value)
-        )
-        for name, value in flattened(document).items()
-    }
 
 
 def _operate[T](

@@ -135,7 +135,7 @@ def reconcile(
 
 def _registry(stack: str, product: str) -> Registry:
     """The registry of a stack's product, with its MLflow beside."""
-    from esteira import operations
+    from esteira import outputs
     from esteira.session import connect, track
     from workloads.product import load
     from workloads.registry import Registry
@@ -143,7 +143,7 @@ def _registry(stack: str, product: str) -> Registry:
     declared = load(product)
     with console.status(f"connecting to {stack}") as status:
         connect(stack, status.update)
-    track(operations.outputs(stack, console))
+    track(outputs.of(stack, console))
     return Registry(declared)
 
 
@@ -226,7 +226,7 @@ def _links(registry: Registry, one: Recorded, numbers: dict[str, str]) -> dict[s
 
 
 def _flat(document: Any) -> dict[str, Any]:
-    from esteira.operations import flattened
+    from esteira.outputs import flattened
 
     return flattened(document)
 

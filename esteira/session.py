@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from esteira.engine.stack import LOCAL_STACK, UnknownStack, stacks
+from esteira.engine.known import LOCAL_STACK, UnknownStack, stacks
 from esteira.paths import ROOT
 
 _SETTINGS: Final = {

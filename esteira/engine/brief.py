@@ -1,8 +1,9 @@
 """A stack of the Automation API that runs an operation and asks the engine for nothing else.
 
-After each operation the Automation API reads the stack's outputs twice and its history once: three
+Before the first operation the Automation API asks for the engine's version and selects the stack;
+after each operation the Automation API reads the stack's outputs twice and its history once: three
 more engine processes, which take as long as a small `up` itself. What changed is in the operation's
-own last event.
+own last event, and every operation names its stack.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from pulumi import automation
-from pulumi.automation import EngineEvent, LocalWorkspace
+from pulumi.automation import EngineEvent, InvalidVersionError, LocalWorkspace, PulumiCommand
 from pulumi.automation._stack import StackInitMode
+from semver import VersionInfo
+
+_SDK_MAJOR: Final = 3
 
 type OnEvent = Callable[[EngineEvent], None]
 
@@ -29,15 +34,54 @@ _UNREAD: Final = automation.UpdateSummary(
 )
 
 
+class KnownCommand(PulumiCommand):
+    """As `PulumiCommand`, of an engine whose version is known and need not be asked for again."""
+
+    def __init__(self, binary: Path, version: tuple[int, int, int]) -> None:
+        """Take an engine that `esteira.engine.install` found recent enough.
+
+        Raises:
+            InvalidVersionError: it is of a later major version than the SDK.
+        """
+        if version[0] > _SDK_MAJOR:
+            raise InvalidVersionError(
+                f"Pulumi {'.'.join(map(str, version))} at {binary} is too new; "
+                f"needed: {_SDK_MAJOR}.x"
+            )
+        self.command = str(binary)
+        self.version = VersionInfo(*version)
+
+
 class BriefStack(automation.Stack):
     """As `automation.Stack`, of which `brief` shortens the operations."""
 
     _brief = False
 
+    def __init__(self, name: str, workspace: LocalWorkspace, mode: StackInitMode | None) -> None:
+        """As `automation.Stack`; without a mode the stack is there, and nothing is asked."""
+        if mode is None:
+            self.name = name
+            self.workspace = workspace
+            self._mode = StackInitMode.SELECT
+        else:
+            super().__init__(name, workspace, mode)
+
     @classmethod
-    def open(cls, name: str, workspace: LocalWorkspace) -> BriefStack:
-        """Select a stack, or create it where there is none."""
-        return cls(name, workspace, StackInitMode.CREATE_OR_SELECT)
+    def open(
+        cls, name: str, workspace: LocalWorkspace, *, exists: bool | None = None
+    ) -> BriefStack:
+        """Select a stack, or create it where there is none.
+
+        Args:
+            name: The stack.
+            workspace: Where it is operated from.
+            exists: Whether there is such a stack already; None asks the engine.
+        """
+        if exists is None:
+            mode = StackInitMode.CREATE_OR_SELECT
+        else:
+            mode = None if exists else StackInitMode.CREATE
+        return cls(name, workspace, mode)
 
     @contextlib.contextmanager
     def brief(self, on_event: OnEvent | None = None) -> Iterator[Summary]:

@@ -18,7 +18,7 @@ from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import run_pulumi_func
 
 from esteira import local
-from esteira.engine.stack import LOCAL_STACK, PROJECT
+from esteira.engine.known import LOCAL_STACK, PROJECT
 from esteira.paths import ROOT
 from localcloud.provider.inprocess import ProviderMocks
 from localcloud.provider.lifecycle import Lifecycle

@@ -10,6 +10,7 @@ Each way that fails gives its reason; `NoEngine` carries them all, and what woul
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -140,6 +141,27 @@ def _version_of(binary: Path) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def _remembered_version_of(binary: Path) -> tuple[int, int, int] | None:
+    """As `_version_of`, for a binary of our own: one that has not changed is asked only once.
+
+    One on PATH may be a shim that chooses by the folder it is called from, so that is always asked.
+    """
+    stat_now = binary.stat()
+    stamp = f"{stat_now.st_size} {stat_now.st_mtime_ns}"
+    note = binary.with_name("pulumi.version")
+    with contextlib.suppress(OSError, ValueError):
+        noted, major, minor, patch = note.read_text().rsplit(maxsplit=3)
+        if noted == stamp:
+            return int(major), int(minor), int(patch)
+    version = _version_of(binary)
+    if version is not None:
+        draft = note.with_name(f"{note.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # a folder that is only read from is no hindrance
+            draft.write_text(f"{stamp} {' '.join(map(str, version))}")
+            draft.replace(note)
+    return version
+
+
 def _on_path() -> Engine:
     places = os.pathsep.join(
         one for one in os.environ.get("PATH", "").split(os.pathsep) if Path(one) != BIN
@@ -161,7 +183,7 @@ def _on_path() -> Engine:
 
 def _installed(origin: str | None = None) -> Engine | None:
     binary = BIN / "pulumi"
-    version = _version_of(binary) if binary.exists() else None
+    version = _remembered_version_of(binary) if binary.exists() else None
     if version is None:
         return None
     mark = BIN / "pulumi.origin"

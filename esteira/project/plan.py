@@ -60,7 +60,7 @@ def of_stack(stack: str, folder: Path) -> Plan:
     from pulumi.runtime.mocks import MockResourceArgs
     from pulumi.runtime.stack import run_pulumi_func
 
-    from esteira.engine.stack import PROJECT
+    from esteira.engine.known import PROJECT
     from localcloud.provider.inprocess import ProviderMocks
     from stacks.program import program
 
