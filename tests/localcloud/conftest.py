@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,31 +18,25 @@ from googleapiclient.discovery import build
 from localcloud.home import Home
 from localcloud.images import Images
 
+from .forking import Forked, ForkServer
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_SERVE = (
-    "import sys; from localcloud.rest import __main__ as rest; "
-    "rest.SERVICES = tuple(sys.argv[2].split(',')); sys.exit(rest.main(['--home', sys.argv[1]]))"
-)
 
 
 class RestProcess:
-    """`python -m localcloud.rest` with chosen services, on a home of its own."""
+    """What `python -m localcloud.rest` is, with chosen services, on a home of its own."""
 
-    def __init__(self, home: Home, services: str) -> None:
+    def __init__(self, home: Home, services: str, forks: ForkServer) -> None:
         self.home = home
+        self._forks = forks
         self.url = home.reserve().url("rest")
         self._services = services
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with (self.home.path / "rest.log").open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, str(self.home.path), self._services],
-                cwd=_CHECKOUT,
-                stdout=out,
-                stderr=out,
-            )
+        log = self.home.path / "rest.log"
+        self._process = self._forks.start(self.home.path, self._services, log)
 
         def answers() -> bool:
             assert self._process is not None
@@ -111,14 +103,21 @@ def until() -> Callable[..., Any]:
     return wait_until
 
 
+@pytest.fixture(scope="session")
+def _forks() -> Iterator[ForkServer]:
+    forks = ForkServer()
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def rest_process(tmp_path: Path) -> Iterator[Callable[[str], RestProcess]]:
+def rest_process(tmp_path: Path, _forks: ForkServer) -> Iterator[Callable[[str], RestProcess]]:
     """Starts the REST process with the named services; ends it and its workloads."""
     made: list[RestProcess] = []
     folder = tmp_path / "home"
 
     def make(services: str) -> RestProcess:
-        one = RestProcess(Home(folder), services)
+        one = RestProcess(Home(folder), services, _forks)
         made.append(one)
         one.start()
         return one
