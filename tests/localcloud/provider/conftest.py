@@ -19,11 +19,15 @@ import psutil
 import pytest
 from pulumi import automation
 
-from esteira.engine.brief import BriefStack
+from esteira.engine import install, state
+from esteira.engine.brief import BriefStack, KnownCommand
 from localcloud.home import Endpoints, Home
+from localcloud.services import bigquery
 
 ROOT = Path(__file__).resolve().parents[3]
 READY_SECONDS = 90.0
+PROJECT = "provider-test"
+STACK = "test"
 
 
 @dataclass
@@ -44,8 +48,14 @@ class Cloud:
         if child is not None and child.poll() is None:
             return
         log = (self.folder / f"{service}.log").open("ab")
+        launch = command(service, self.home)
         self.children[service] = subprocess.Popen(
-            command(service, self.home), cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            launch.words,
+            cwd=ROOT,
+            env={**os.environ, **launch.env},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         wait_for_port(self.endpoints.ports[service], self.children[service])
 
@@ -62,21 +72,16 @@ class Cloud:
             child.wait()
 
 
-def command(service: str, home: Home) -> list[str]:
+def command(service: str, home: Home) -> bigquery.Command:
     if service == "bigquery":
-        ports = home.endpoints().ports
-        emulator = ROOT / ".esteira/venvs/bigquery/bin/local-bigquery"
-        if not emulator.exists():
-            pytest.skip("no BigQuery emulator in .esteira/venvs/bigquery; `make test` sets it up")
-        return [
-            *(str(emulator), "--host", "127.0.0.1", "--port", str(ports["bigquery"])),
-            *("--grpc-port", str(ports["bigquery_storage"])),
-            *("--data-dir", str(home.folder("bigquery"))),
-        ]
+        try:
+            return bigquery.command(home, home.endpoints())
+        except bigquery.BigQueryNotInstalled as missing:
+            pytest.skip(str(missing))
     module = {"rest": "localcloud.rest", "provider": "localcloud.provider"}.get(
         service, f"localcloud.services.{service}"
     )
-    return [sys.executable, "-m", module, "--home", str(home.path)]
+    return bigquery.Command([sys.executable, "-m", module, "--home", str(home.path)], {})
 
 
 def wait_for_port(port: int, child: subprocess.Popen[bytes]) -> None:
@@ -122,34 +127,50 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         cloud.stop()
 
 
-def engine_folder() -> Path | None:
-    own = ROOT / ".esteira" / "bin" / "pulumi"
-    if own.exists():
-        return own.parent
-    found = shutil.which("pulumi")
-    return Path(found).parent if found else None
+@pytest.fixture(scope="session")
+def engine() -> install.Engine:
+    """A Pulumi engine."""
+    found = install.find()
+    if found is None:
+        pytest.skip("no Pulumi engine on PATH or in .esteira/bin; `esteira doctor` tells how")
+    return found
 
 
 @pytest.fixture(scope="session")
-def engine() -> Path:
-    """The folder of a Pulumi engine."""
-    folder = engine_folder()
-    if folder is None:
-        pytest.skip("no Pulumi engine on PATH or in .esteira/bin; `esteira doctor` tells how")
-    return folder
+def fresh(engine: install.Engine, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    """A stack that the engine has just made: a copy of it is another."""
+    folder = tmp_path_factory.mktemp("fresh")
+    made = Deployment(environment(folder, 0), folder, {}, engine)
+    salt = made.stack(nothing).workspace.stack_settings(STACK).encryption_salt
+    assert salt is not None
+    return Fresh(folder, salt)
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A stack without resources, to be copied."""
+
+    work: Path
+    salt: str
+
+    def copy(self, work: Path) -> None:
+        """Make a stack of the same name and passphrase in another folder."""
+        shutil.copytree(self.work / ".pulumi", work / ".pulumi")
 
 
 @dataclass
 class Upped:
     """What an `up` did."""
 
-    stack: BriefStack
+    work: Path
     changes: dict[str, int]
 
     @cached_property
-    def outputs(self) -> Any:
-        """The stack's outputs, read when they are asked for."""
-        return self.stack.outputs()
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs as they are when they are first asked for; `[secret]` is one."""
+        read = state.outputs(self.work, PROJECT, STACK)
+        assert read is not None
+        return read
 
 
 @dataclass
@@ -159,7 +180,9 @@ class Deployment:
     environment: dict[str, str]
     work: Path
     config: dict[str, str]
-    name: str = "test"
+    engine: install.Engine
+    name: str = STACK
+    fresh: Fresh | None = None
     made: BriefStack | None = None
 
     def stack(self, program: Callable[[], Any]) -> BriefStack:
@@ -170,26 +193,31 @@ class Deployment:
 
     def _make(self) -> BriefStack:
         settings = automation.ProjectSettings(
-            name="provider-test",
+            name=PROJECT,
             runtime="python",
             backend=automation.ProjectBackend(url=backend(self.work)),
         )
         settings.main = str(ROOT)
+        salt = None
+        if self.fresh is not None:
+            self.fresh.copy(self.work)
+            salt = self.fresh.salt
+        own = automation.StackSettings(config=dict(self.config), encryption_salt=salt)
         workspace = automation.LocalWorkspace(
             project_settings=settings,
-            stack_settings={self.name: automation.StackSettings(config=dict(self.config))},
+            stack_settings={self.name: own},
             program=nothing,
             env_vars=self.environment,
             work_dir=str(self.work),
-            pulumi_command=automation.PulumiCommand(self.environment["ENGINE"]),
+            pulumi_command=KnownCommand(self.engine.path, self.engine.version),
         )
-        return BriefStack.open(self.name, workspace)
+        return BriefStack.open(self.name, workspace, exists=self.fresh is not None)
 
     def up(self, program: Callable[[], Any]) -> Upped:
         stack = self.stack(program)
         with stack.brief() as summary:
             stack.up(suppress_outputs=True, on_event=summary)
-        return Upped(stack, summary.changes)
+        return Upped(self.work, summary.changes)
 
     def preview(self, program: Callable[[], Any]) -> dict[str, int]:
         """The number of resources by operation."""
@@ -234,28 +262,30 @@ def changes(result: Upped) -> dict[str, int]:
 
 
 @pytest.fixture
-def deploy(cloud: Cloud, engine: Path, tmp_path: Path) -> Deployment:
+def deploy(cloud: Cloud, engine: install.Engine, fresh: Fresh, tmp_path: Path) -> Deployment:
     """A fresh stack against the cloud, in a project of its own."""
     cloud.start("provider")
     port = cloud.endpoints.ports["provider"]
-    return deployment(engine, tmp_path, port)
+    return deployment(engine, fresh, tmp_path, port)
 
 
-def deployment(engine: Path, folder: Path, port: int) -> Deployment:
-    environment = {
+def deployment(engine: install.Engine, fresh: Fresh, folder: Path, port: int) -> Deployment:
+    work = folder / "work"
+    work.mkdir()
+    config = {"gcp:project": f"p-{uuid.uuid4().hex[:8]}", "gcp:region": "us-central1"}
+    return Deployment(environment(folder, port), work, config, engine, fresh=fresh)
+
+
+def environment(folder: Path, port: int) -> dict[str, str]:
+    """What the engine is told: the provider at `port`, and a home in `folder`."""
+    return {
         **cloud_free_environment(),
-        "PATH": f"{engine}{os.pathsep}{os.environ['PATH']}",
-        "ENGINE": str(engine.parent),
         "PULUMI_DEBUG_PROVIDERS": f"gcp:{port},kubernetes:{port},docker:{port}",
         "PULUMI_CONFIG_PASSPHRASE": "test",
         "PULUMI_HOME": str(folder / "pulumi-home"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }
-    work = folder / "work"
-    work.mkdir()
-    project = f"p-{uuid.uuid4().hex[:8]}"
-    return Deployment(environment, work, {"gcp:project": project, "gcp:region": "us-central1"})
 
 
 def cloud_free_environment() -> dict[str, str]:

@@ -11,6 +11,9 @@ import sys
 from pulumi import automation
 from pulumi_gcp import pubsub, secretmanager, storage
 
+from esteira.engine import install
+from esteira.engine.brief import BriefStack, KnownCommand
+
 
 def program(bucket: str, count: int) -> None:
     """A bucket, and `count` topics, subscriptions and secrets."""
@@ -23,22 +26,17 @@ def program(bucket: str, count: int) -> None:
 
 def main(work: str, bucket: str, count: int) -> None:
     """Deploy once."""
-    stack = automation.select_stack(
-        stack_name="test",
-        project_name="provider-test",
+    engine = install.find()
+    assert engine is not None
+    workspace = automation.LocalWorkspace(
         program=lambda: program(bucket, count),
-        opts=automation.LocalWorkspaceOptions(
-            project_settings=automation.ProjectSettings(
-                name="provider-test",
-                runtime="python",
-                backend=automation.ProjectBackend(url=f"file://{work}?metadata=skip"),
-            ),
-            work_dir=work,
-            env_vars=dict(os.environ),
-            pulumi_command=automation.PulumiCommand(os.environ["ENGINE"]),
-        ),
+        work_dir=work,
+        env_vars=dict(os.environ),
+        pulumi_command=KnownCommand(engine.path, engine.version),
     )
-    stack.up(suppress_outputs=True)
+    stack = BriefStack.open("test", workspace, exists=True)
+    with stack.brief() as summary:
+        stack.up(suppress_outputs=True, on_event=summary)
 
 
 if __name__ == "__main__":

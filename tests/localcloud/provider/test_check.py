@@ -109,7 +109,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     (RUN, {"location": "l", "name": "s", "template": {"containers": [{"envs": []}]}},
      "template.containers[0].image", "missing required"),
     (RUN, {"location": "l", "name": "S", "template": {}}, "name", "lower-case"),
-    (ENDPOINT, {"displayName": "d", "location": "l"}, "name", "numeric"),
+    (ENDPOINT, {"displayName": "d", "location": "l"}, "name", "numeric, with no leading zero"),
     (ENDPOINT, {"name": "0123", "displayName": "d", "location": "l"}, "name", "no leading zero"),
     (ACCOUNT, {"accountId": "train"}, "accountId", "6 to 30"),
     (GRANT, {"topic": "t", "role": "publisher", "member": "allUsers"}, "role", "roles/pubsub"),

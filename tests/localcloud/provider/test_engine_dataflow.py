@@ -90,13 +90,13 @@ def test_whole_life(deploy: Deployment, clients: Clients, context: Path) -> None
         return clients.rest.get(f"/v1b3/projects/{project}/locations/{LOCATION}/jobs/{name}")
 
     first = up("one")
-    assert first.outputs["state"].value == "JOB_STATE_RUNNING"
+    assert first.outputs["state"] == "JOB_STATE_RUNNING"
     assert changes(up("one")) == {}
     assert set(deploy.refresh()) == {"same"}
 
     second = up("two")
     assert changes(second) == {"update": 1}
-    ended, running = first.outputs["job"].value, second.outputs["job"].value
+    ended, running = first.outputs["job"], second.outputs["job"]
     assert running != ended
     assert job(running)["currentState"] == "JOB_STATE_RUNNING"
     assert changes(up("two")) == {}
@@ -111,7 +111,7 @@ def test_whole_life(deploy: Deployment, clients: Clients, context: Path) -> None
     assert deploy.refresh()["delete"] == 1
     third = up("two")
     assert changes(third) == {"create": 1}
-    relaunched = third.outputs["job"].value
+    relaunched = third.outputs["job"]
 
     deploy.destroy()
     assert job(relaunched)["currentState"] == "JOB_STATE_DRAINED"

@@ -63,7 +63,7 @@ def test_the_feature_store_follows_the_program(deploy: Deployment, cloud: Cloud)
     cloud.start("rest")
     rest = Clients(cloud.home).rest
     made = deploy.up(features)
-    view, feature = (made.outputs[one].value for one in ("view", "feature"))
+    view, feature = (made.outputs[one] for one in ("view", "feature"))
     place = f"projects/{deploy.config['gcp:project']}/locations/{LOCATION}"
     assert view == f"{place}/featureOnlineStores/online/featureViews/latest"
     assert feature == f"{place}/featureGroups/flights/features/hour"

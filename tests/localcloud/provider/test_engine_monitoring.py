@@ -78,7 +78,7 @@ def test_a_policy_lives_with_its_channel_and_its_metric(deploy: Deployment, clou
     cloud.start("rest")
     clients = Clients(cloud.home)
     made = deploy.up(program)
-    name, channel = (made.outputs[one].value for one in ("policy", "channel"))
+    name, channel = (made.outputs[one] for one in ("policy", "channel"))
     kept = clients.rest.get(f"/v3/{name}")
     [condition] = kept["conditions"]
     assert condition["conditionThreshold"]["thresholdValue"] == 0.5

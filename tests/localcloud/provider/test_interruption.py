@@ -21,13 +21,14 @@ from localcloud.provider.errors import AlreadyExists
 from localcloud.provider.lifecycle import Lifecycle
 from localcloud.provider.realise.pubsub_topic import Topic
 
-from .conftest import Cloud, Deployment, changes, nothing
+from .conftest import ROOT, Cloud, Deployment, changes, nothing
 from .interrupted_up import program
 
 TOPIC = "gcp:pubsub/topic:Topic"
 URN = "urn:pulumi:dev::test::gcp:pubsub/topic:Topic::orders"
 CONFIGURATION = Configuration("gcp", project="interrupted", region="us-central1")
 COUNT = 40
+FEW = 20
 
 
 class Killed(BaseException):
@@ -100,13 +101,13 @@ def test_recorded_resources_are_adopted_and_refused_alike(tmp_path: Path) -> Non
         later.create(token, urn + "-other", inputs, CONFIGURATION)
 
 
-def started(deployment: Deployment, bucket: str) -> subprocess.Popen[bytes]:
+def started(deployment: Deployment, bucket: str, count: int) -> subprocess.Popen[bytes]:
     """The deployment as a process of its own."""
     deployment.stack(nothing)
     script = Path(__file__).parent / "interrupted_up.py"
     return subprocess.Popen(
-        [sys.executable, str(script), str(deployment.work), bucket, str(COUNT)],
-        env={**os.environ, **deployment.environment},
+        [sys.executable, str(script), str(deployment.work), bucket, str(count)],
+        env={**os.environ, **deployment.environment, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
     )
 
@@ -117,7 +118,7 @@ def test_up_killed_midway_converges(deploy: Deployment, cloud: Cloud) -> None:
     project = deploy.config["gcp:project"]
     bucket = f"{project}-bucket"
     clients = Clients(cloud.home)
-    running = started(deploy, bucket)
+    running = started(deploy, bucket, COUNT)
     try:
         wait_for_topics(clients, project, 15)
     finally:
@@ -138,14 +139,14 @@ def test_a_provider_killed_midway_is_carried_on_by_the_next(
     project = deploy.config["gcp:project"]
     bucket = f"{project}-bucket"
     clients = Clients(cloud.home)
-    running = started(deploy, bucket)
-    wait_for_topics(clients, project, 10)
+    running = started(deploy, bucket, FEW)
+    wait_for_topics(clients, project, 5)
     cloud.kill("provider")
     assert running.wait(60) != 0
     cloud.start("provider")
-    deploy.up(lambda: program(bucket, COUNT))
-    assert count_topics(clients, project) == COUNT
-    assert changes(deploy.up(lambda: program(bucket, COUNT))) == {}
+    deploy.up(lambda: program(bucket, FEW))
+    assert count_topics(clients, project) == FEW
+    assert changes(deploy.up(lambda: program(bucket, FEW))) == {}
     deploy.destroy()
 
 

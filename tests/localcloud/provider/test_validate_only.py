@@ -13,13 +13,16 @@ import pulumi
 import pytest
 from pulumi_gcp import cloudrunv2, pubsub, serviceaccount, storage
 
-from .conftest import ROOT, Deployment, deployment, end
+from esteira.engine.install import Engine
+
+from .conftest import ROOT, Deployment, Fresh, deployment, end
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
-def offline(engine: Path, tmp_path: Path) -> Iterator[Deployment]:
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a provider that only validates."""
     process = subprocess.Popen(
         [sys.executable, "-m", "localcloud.provider", "--validate-only", "--port", "0"],
         cwd=ROOT,
@@ -27,10 +30,16 @@ def offline(engine: Path, tmp_path: Path) -> Iterator[Deployment]:
     )
     try:
         assert process.stdout is not None
-        yield deployment(engine, tmp_path, json.loads(process.stdout.readline())["port"])
+        yield json.loads(process.stdout.readline())["port"]
     finally:
         end(process.pid)
         process.wait()
+
+
+@pytest.fixture
+def offline(port: int, engine: Engine, fresh: Fresh, tmp_path: Path) -> Deployment:
+    """A fresh stack against it."""
+    return deployment(engine, fresh, tmp_path, port)
 
 
 def test_a_preview_needs_no_service(offline: Deployment) -> None:
