@@ -146,9 +146,12 @@ def _training(product: Product) -> Finding:
             what="training", passed=False, found=f"{product.train} cannot be imported: {error}"
         )
     wanted = "rows, labels" if product.task is Task.CLASSIFICATION else "rows, labels, interval"
+    # Who is to be trained again with other seeds has to take one.
+    seeds = {"seed": 1} if product.gate.reruns else {}
     try:
-        inspect.signature(function).bind(*wanted.split(", "))
+        inspect.signature(function).bind(*wanted.split(", "), **seeds)
     except TypeError as error:
+        wanted += ", seed=" if seeds else ""
         return Finding(
             what="training",
             passed=False,

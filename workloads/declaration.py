@@ -129,6 +129,10 @@ class Gate:
     """How much better than the champion a challenger must be."""
     confidence: float = 0.95
     """How sure, by paired bootstrap, that the challenger gains at least `minimum_gain`."""
+    reruns: int = 0
+    """How often each training is repeated with another seed, to learn how far a seed alone moves
+    the metric; the confidence then counts that too. 0: a training function whose seed moves
+    nothing."""
     slices: tuple[str, ...] = ()
     """Columns whose groups are scored one by one."""
     slice_tolerance: float = 0.02

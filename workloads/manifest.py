@@ -36,6 +36,15 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
 
 
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the seed of a training alone moves the gate's metric on the hold-out."""
+
+    reruns: int
+    """Trainings with other seeds, beside the model's own."""
+    deviation: float
+    """Standard deviation of the metric between all of them."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One model: what it is, what it learned from, how good it was found."""
 
@@ -61,6 +70,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """On the hold-out, of answering every row alike: with the base rate of the training rows, or
     with their median and quantiles."""
     code_version: str
+    noise: Noise | None = None
+    """Of its training; None where the product has no reruns made."""
 
     @property
     def answered(self) -> dict[str, str]:

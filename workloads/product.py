@@ -57,6 +57,7 @@ __all__ = [
 ]
 
 _NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
+_LEAST_RERUNS: Final = 3
 _ANSWERED: Final = frozenset({"probability", "lower", "upper", "model"})
 
 
@@ -146,6 +147,11 @@ class Product:
             raise InvalidProduct(
                 f"{self.name}: gate.confidence is {self.gate.confidence}; allowed: 0.5 to 1, "
                 "both excluded"
+            )
+        if self.gate.reruns != 0 and self.gate.reruns < _LEAST_RERUNS:
+            raise InvalidProduct(
+                f"{self.name}: gate.reruns is {self.gate.reruns}; allowed: 0, or at least "
+                f"{_LEAST_RERUNS}, since fewer say little of a spread"
             )
         for field in ("slice_tolerance", "calibration_tolerance"):
             if (value := getattr(self.gate, field)) < 0:

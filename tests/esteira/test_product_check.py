@@ -120,6 +120,20 @@ def test_a_training_function_that_cannot_be_called_is_told(
     assert said in failed(dataclasses.replace(product, train=train))["training"]
 
 
+def test_a_training_function_without_a_seed_that_reruns_would_set_is_told(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = dataclasses.replace(product, gate=dataclasses.replace(product.gate, reruns=3))
+    assert "training" not in failed(gated)
+
+    def seedless(rows: Any, minutes: Any, interval: Any) -> None: ...
+
+    monkeypatch.setattr("workloads.products.arrival_delay.training.train", seedless)
+
+    assert "does not take (rows, labels, interval, seed=)" in failed(gated)["training"]
+    assert "training" not in failed(product)
+
+
 def test_a_contract_without_its_schema_is_told_with_how_to_mend_it(
     product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

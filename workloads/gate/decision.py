@@ -117,6 +117,7 @@ def decide(
         task=product.task,
         # As the feature query yields them.
         in_order_of_time=True,
+        noise=new.manifest.noise,
     )
     told = leak.look(product, rows, truth, answers, scorer, guarded)
     skew = compare(product, scorer, rows)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from workloads.gate.calibration import Calibration, calibration
 from workloads.gate.fairness import GroupDifference
 from workloads.gate.leaks import Leaks
-from workloads.gate.resampling import WIDENING, block_resamples
+from workloads.gate.resampling import WIDENING, block_resamples, seeds_alone
 from workloads.gate.skew import TOLERANCE, Skew
+from workloads.manifest import Noise
 from workloads.metrics import HIGHER_IS_BETTER, Interval, resamples, scored
 from workloads.product import METRICS, Gate, Task
 from workloads.scoring import Answers
@@ -80,6 +81,7 @@ def judge(
     *,
     task: Task = Task.CLASSIFICATION,
     in_order_of_time: bool = False,
+    noise: Noise | None = None,
     samples: int = 1000,
     seed: int = 0,
 ) -> Judgement:
@@ -93,6 +95,7 @@ def judge(
         task: of the product.
         in_order_of_time: whether the rows are, so that they are drawn in blocks of time; else each
             row is a witness of its own.
+        noise: how far a seed alone moves the challenger's metric, where that was measured.
         samples: how many paired resamples.
         seed: the draw is repeatable.
 
@@ -137,11 +140,13 @@ def judge(
         gains = sign * (np.array(drawn_new) - np.array(drawn_old))
         if in_order_of_time:
             gains = gained + WIDENING * (gains - gained)
+        if noise is not None:
+            gains = gains + seeds_alone(noise, gains.size, seed)
         gain = _interval(gained, gains.tolist())
         counts, edges = np.histogram(gains, _HISTOGRAM)
         distribution = Histogram(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
         checks.append(_minimum_gain(gate, gain))
-        checks.append(_confidence(gate, float((gains >= gate.minimum_gain).mean())))
+        checks.append(_confidence(gate, float((gains >= gate.minimum_gain).mean()), noise))
         checks += [_slice(gate, one) for one in parts]
         certainty_before = calibration(task, truth, champion)
         if certainty is not None and certainty_before is not None:
@@ -196,16 +201,22 @@ def _minimum_gain(gate: Gate, gain: Interval) -> Check:
     )
 
 
-def _confidence(gate: Gate, share: float) -> Check:
+def _confidence(gate: Gate, share: float, noise: Noise | None) -> Check:
     # Held to the minimum gain and not to 0: two trainings of one model differ a little in truth,
     # and a difference that is real but not worth a release is still noise.
+    seeds = ""
+    if noise is not None:
+        seeds = (
+            f"; they count that a seed alone moves it by {noise.deviation:.4f} "
+            f"({noise.reruns} reruns)"
+        )
     return Check(
         name="confidence",
         passed=share >= gate.confidence,
         found=share,
         required=gate.confidence,
         reason=f"gains {gate.minimum_gain:+g} or more in {share:.1%} of paired resamples; "
-        f"{gate.confidence:.0%} is required",
+        f"{gate.confidence:.0%} is required" + seeds,
     )
 
 

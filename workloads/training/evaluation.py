@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads import metrics
-from workloads.manifest import Example, Score
+from workloads.manifest import Example, Noise, Score
 from workloads.product import Product, Task
 from workloads.scoring import Answers, Scorer
+from workloads.training import noise
 from workloads.training.data import Extract, labels, load
 from workloads.training.profile import Profile, of_answers, of_features
 
@@ -81,6 +82,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage | None = None
     """Of a regression."""
     slices: list[Slice]
+    noise: Noise | None = None
+    """Between trainings that differ by their seed; None where the product has none made."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,11 +112,12 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
     if product.task is Task.CLASSIFICATION:
         threshold = metrics.Scored(truth, answers.value).best_threshold()
     table = metrics.calibration(truth, answers.value)
+    scores = _scores(product.task, truth, answers)
     evaluation = Evaluation(
         rows=holdout.num_rows,
         label_mean=float(truth.mean()),
         threshold=threshold,
-        metrics=_scores(product.task, truth, answers),
+        metrics=scores,
         baseline=_scores(product.task, truth, _alike(product, labels(product, training), truth)),
         calibration=Calibration(error=metrics.calibration_error(table), bins=table),
         coverage=_coverage(truth, answers, scorer.calibration),
@@ -129,6 +133,7 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
             )
             for column, value, here in slices(product, holdout, truth)
         ],
+        noise=noise.measured(product, training, holdout, scores[product.gate.metric].value),
     )
     return Evaluated(
         evaluation=evaluation,

@@ -6,6 +6,7 @@ that anything could be made to load.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -67,16 +68,24 @@ def fit_and_export(product: Product, parts: Extract) -> bytes:
     return model
 
 
-def fit(product: Product, rows: Any, truth: Any) -> Any:
+def fit(product: Product, rows: Any, truth: Any, seed: int | None = None) -> Any:
     """What the product's training function makes of rows: a model of the product's task.
 
     A classification's is called with the features and the labels, a regression's also with the
     quantiles of its interval.
 
+    Args:
+        product: the declaration.
+        rows: features, in order of event time.
+        truth: the label of each.
+        seed: given to the training function as `seed`; None: it chooses its own.
+
     Raises:
         InvalidFit: it returned something else than the task needs.
     """
     function = _function(product)
+    if seed is not None:
+        function = functools.partial(function, seed=seed)
     if product.task is Task.CLASSIFICATION:
         fitted = function(rows, truth)
         if not hasattr(fitted, "predict_proba"):

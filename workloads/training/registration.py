@@ -85,6 +85,7 @@ def write_artifacts(
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
         code_version=code_version,
+        noise=evaluation.noise,
     )
     folder.write(MODEL, model, "application/octet-stream")
     folder.write_json(METRICS, evaluation)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.workloads.conftest import Trained
+from tests.workloads.conftest import Trained, local
+from workloads import product as products
 from workloads.gate.judgement import Judgement, judge
-from workloads.product import Gate, Product, Task
+from workloads.gate.resampling import seeds_alone
+from workloads.manifest import Noise
+from workloads.metrics import scored
+from workloads.product import Gate, InvalidProduct, Product, Task
 from workloads.registry import Registry
 from workloads.scoring import Answers
+from workloads.training import fitting, noise
 
 GATE = Gate(metric="roc_auc", floor=0.5, minimum_gain=0.002)
 TESTS = 120
@@ -109,29 +116,214 @@ def test_errors_of_one_hour_are_one_witness() -> None:
     assert promoted[True] <= 8
 
 
-def test_a_real_retraining_with_another_seed_is_not_promoted(
-    january: Product, trained: Trained
-) -> None:
-    """Real flights; boosted trees that see half of the columns at a time, chosen by the seed."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
+class Flights:
+    """Real flights of the first days of January, as a product's training function takes them."""
 
+    def __init__(self, product: Product, training: Any, holdout: Any) -> None:
+        from workloads.training import data
+
+        self.product = product
+        self.learned = data.frame(product, training), data.labels(product, training)
+        self.judged = data.frame(product, holdout)
+        self.truth = data.labels(product, holdout)
+        # So few days teach too little for the floor of a whole winter.
+        lenient = {Task.CLASSIFICATION: 0.5, Task.REGRESSION: 1000.0}[product.task]
+        self.gate = dataclasses.replace(product.gate, floor=lenient, calibration_tolerance=1.0)
+
+    def retrained(self, seed: int) -> Answers:
+        fitted = fitting.fit(self.product, *self.learned, seed=seed)
+        return noise.answered(self.product, fitted, self.judged)
+
+    def score(self, answers: Answers) -> float:
+        return scored(self.product.task, self.truth, answers).score(self.gate.metric)
+
+    def judgement(self, challenger: Answers, champion: Answers, **given: Any) -> Judgement:
+        return judge(
+            self.gate,
+            self.truth,
+            challenger,
+            champion,
+            [],
+            task=self.product.task,
+            in_order_of_time=True,
+            **{"samples": 200, **given},
+        )
+
+    def promoted(self, answers: list[Answers], reruns: int = 0) -> float:
+        """The share of challengers that pass, each of the seeds held against each.
+
+        Args:
+            reruns: each challenger measures its noise by so many of the others, as training would.
+        """
+        passed = 0
+        pairs = list(itertools.permutations(range(len(answers)), 2))
+        scores = [self.score(one) for one in answers]
+        draw = np.random.default_rng(0)
+        for challenger, champion in pairs:
+            measured = None
+            if reruns:
+                others = [one for one in range(len(answers)) if one != challenger]
+                drawn = draw.choice(others, reruns, replace=False)
+                measured = noise.spread([scores[one] for one in (challenger, *drawn)])
+            judged = self.judgement(answers[challenger], answers[champion], noise=measured)
+            passed += judged.passed
+        return passed / len(pairs)
+
+
+@pytest.fixture
+def flights(january: Product, trained: Trained) -> Flights:
+    """Of flight-delay, on the snapshots that its pipeline froze."""
     from workloads.training import data
 
     manifest = Registry(january).get(trained.registration.version).manifest()
-    training, holdout = data.load(manifest.training), data.load(manifest.holdout)
-    truth = data.labels(january, holdout)
-    learned, judged = (
-        data.frame(january, rows).select_dtypes("number") for rows in (training, holdout)
-    )
-    answers: list[Answers] = []
-    for seed in (0, 1):
-        boosting: dict[str, Any] = {"max_iter": 25, "max_features": 0.5, "early_stopping": False}
-        model = HistGradientBoostingClassifier(random_state=seed, **boosting)
-        model.fit(learned, data.labels(january, training))
-        answers.append(Answers(model.predict_proba(judged)[:, 1]))
-    assert not np.array_equal(answers[0].value, answers[1].value)
+    return Flights(january, data.load(manifest.training), data.load(manifest.holdout))
 
-    for champion, challenger in (answers, reversed(answers)):
-        assert not judge(
-            GATE, truth, challenger, champion, [], in_order_of_time=True, samples=200
-        ).passed
+
+@pytest.fixture
+def minutes(january: Product) -> Flights:
+    """Of arrival-delay, of the same days."""
+    from workloads.features.query import FeatureQuery
+
+    del january
+    product = products.load("arrival-delay")
+    rows = FeatureQuery(product).run(local(1), local(14))
+    rows = rows.filter(rows.column(product.label.column).is_valid())
+    early = [one < local(11) for one in rows.column(product.features.event_time).to_pylist()]
+    return Flights(product, rows.filter(early), rows.filter([not one for one in early]))
+
+
+HALF_OF_THE_COLUMNS = {"max_features": 0.5}
+"""At a time, chosen by the seed."""
+
+
+def boosting(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Has the training functions boost otherwise than they say."""
+    from sklearn import ensemble
+
+    def changed(kind: Any, **given: Any) -> Any:
+        return kind(**{**given, **changes})
+
+    for name in ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"):
+        kind = getattr(ensemble, name)
+        monkeypatch.setattr(ensemble, name, functools.partial(changed, kind))
+
+
+def test_a_real_retraining_with_another_seed_is_not_promoted(
+    flights: Flights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The product's own training function gives the same model; one that samples columns, another
+    that the gate does not take for better."""
+    boosting(monkeypatch, max_iter=25)
+    one, other = (flights.retrained(seed) for seed in (0, 1))
+    np.testing.assert_array_equal(one.value, other.value)
+    judged = flights.judgement(other, one)
+    assert judged.gain is not None
+    assert judged.gain.value == 0
+    assert not judged.passed
+
+    boosting(monkeypatch, **HALF_OF_THE_COLUMNS)
+    answers = [flights.retrained(seed) for seed in range(2)]
+    assert not np.array_equal(answers[0].value, answers[1].value)
+    assert flights.promoted(answers) == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ["flights", "minutes"])
+def test_of_ten_real_retrainings_held_against_each_other_few_are_promoted(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    flights: Flights = request.getfixturevalue(name)
+    own = [flights.retrained(seed) for seed in range(10)]
+    assert flights.promoted(own) == 0
+    assert all(np.array_equal(one.value, own[0].value) for one in own)
+
+    boosting(monkeypatch, **HALF_OF_THE_COLUMNS)
+    sampled = [flights.retrained(seed) for seed in range(10)]
+    assert len({flights.score(one) for one in sampled}) == 10
+
+    assert flights.promoted(sampled, reruns=5) <= 0.05
+
+
+class TestReruns:
+    """Where a product has its training repeated, the gate counts what a seed alone does."""
+
+    def test_a_gain_that_seeds_explain_is_not_taken_for_one(self) -> None:
+        generator = np.random.default_rng(15)
+        truth = (generator.random(4000) < 0.3).astype(np.int8)
+        better, worse = (
+            Answers(1 / (1 + np.exp(-(truth + generator.normal(0, spread, 4000)))))
+            for spread in (1.2, 1.4)
+        )
+
+        def passed(measured: Noise | None) -> bool:
+            return judge(GATE, truth, better, worse, [], samples=200, noise=measured).passed
+
+        assert passed(None)
+        assert passed(Noise(reruns=5, deviation=0.001))
+        assert not passed(Noise(reruns=5, deviation=0.05))
+
+    def test_the_spread_is_told_in_the_reason(self) -> None:
+        truth, one, other = twins(np.random.default_rng(16), own=0.1)
+
+        judged = judge(
+            GATE, truth, one, other, [], samples=20, noise=Noise(reruns=4, deviation=0.0123)
+        )
+
+        (check,) = (one for one in judged.checks if one.name == "confidence")
+        assert "a seed alone moves it by 0.0123 (4 reruns)" in check.reason
+
+    def test_few_of_many_retrainings_that_differ_by_their_seed_are_promoted(self) -> None:
+        """Seeds that move the truth of a model: more rows do not help, only knowing the spread."""
+        generator = np.random.default_rng(17)
+        promoted = {False: 0, True: 0}
+        tests, spread = 150, 0.01
+        for test in range(tests):
+            scores = generator.normal(0.7, spread, 7)
+            measured = noise.spread(scores[:6].tolist())
+            gain = scores[0] - scores[6]
+            # Of a hold-out so large that resamples all say the same.
+            gains = gain + generator.normal(0, 0.0005, 500)
+            for counted in promoted:
+                drawn = gains + seeds_alone(measured, 500, test) if counted else gains
+                sure = (drawn >= GATE.minimum_gain).mean() >= GATE.confidence
+                promoted[counted] += bool(gain >= GATE.minimum_gain and sure)
+
+        assert promoted[False] / tests > 0.25
+        assert promoted[True] / tests <= 0.05
+
+    def test_they_are_measured_with_the_training_and_kept_with_the_model(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tests.workloads.training.test_regression import frozen, rows
+        from workloads.training import data, evaluation
+
+        product = products.load("arrival-delay")
+        product = dataclasses.replace(product, gate=dataclasses.replace(product.gate, reruns=3))
+        parts = frozen(monkeypatch, training=rows(product, 300), holdout=rows(product, 600, seed=9))
+        frame, truth = (of(product, data.load(parts.training)) for of in (data.frame, data.labels))
+        model = fitting.export(product, fitting.fit(product, frame, truth))
+        seeds: list[int] = []
+        fit = fitting.fit
+
+        def counted(*given: Any, seed: int) -> Any:
+            seeds.append(seed)
+            # Stands for a training that samples: other rows with each seed.
+            keep = np.random.default_rng(seed).random(300) < 0.8
+            return fit(given[0], given[1][keep], given[2][keep], seed=seed)
+
+        monkeypatch.setattr(fitting, "fit", counted)
+
+        found = evaluation.evaluate(product, model, parts).evaluation
+
+        assert seeds == [1, 2, 3]
+        assert found.noise is not None
+        assert found.noise.reruns == 3
+        assert 0 < found.noise.deviation < 5
+
+    @pytest.mark.parametrize("reruns", [-1, 1, 2])
+    def test_so_few_that_they_say_little_are_refused(self, reruns: int) -> None:
+        product = products.load("flight-delay")
+
+        with pytest.raises(InvalidProduct, match=f"gate.reruns is {reruns}; allowed: 0, or at"):
+            dataclasses.replace(product, gate=dataclasses.replace(product.gate, reruns=reruns))
