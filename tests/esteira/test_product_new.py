@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,33 @@ def task(request: pytest.FixtureRequest) -> Task:
     return request.param
 
 
+Make = Callable[[Scaffold | Likeness], Product]
+
+
 @pytest.fixture
-def made(tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch) -> Iterator[Product]:
-    """A new product, outside the checkout, that `products.load` finds all the same."""
-    scaffold = Scaffold(name=f"parcel-{task.value[:5]}", task=task)
-    scaffold.write(tmp_path)
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes products outside the checkout, which `products.load` finds all the same."""
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / PRODUCTS)])
-    yield products.load(scaffold.name)
-    for name in [one for one in sys.modules if f"workloads.products.{scaffold.id}" in one]:
-        del sys.modules[name]
+    made: list[str] = []
+
+    def write(scaffold: Scaffold | Likeness) -> Product:
+        scaffold.write(tmp_path)
+        made.append(scaffold.id)
+        return products.load(scaffold.name)
+
+    yield write
+    for one in made:
+        for name in [name for name in sys.modules if f"workloads.products.{one}" in name]:
+            del sys.modules[name]
+
+
+def scaffold(task: Task) -> Scaffold:
+    return Scaffold(name=f"parcel-{task.value[:5]}", task=task)
+
+
+@pytest.fixture
+def made(make: Make, task: Task) -> Product:
+    return make(scaffold(task))
 
 
 class TestNames:
@@ -148,19 +166,23 @@ def _ruffed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", ["local", "prod"])
-def test_it_is_previewed_from_its_declaration_alone(made: Product, environment: str) -> None:
+def test_they_are_previewed_from_their_declarations_alone(make: Make, environment: str) -> None:
+    names = [make(scaffold(task)).name for task in Task]
+
     composed = _compose(
         {
             "environment": environment,
             "project": "esteira-test",
-            "products": json.dumps([made.name]),
+            "products": json.dumps(names),
         }
     )
 
-    mine = Outputs.model_validate(composed.outputs["esteira"]).products[made.name]
-    assert set(mine.streams) == {"case", "outcome"}
-    assert set(mine.tables.raw) == {"cases", "outcomes", "dead_letters", "discarded"}
-    assert mine.endpoint.display_name == made.name
+    found = Outputs.model_validate(composed.outputs["esteira"]).products
+    assert set(found) == set(names)
+    for name, one in found.items():
+        assert set(one.streams) == {"case", "outcome"}
+        assert set(one.tables.raw) == {"cases", "outcomes", "dead_letters", "discarded"}
+        assert one.endpoint.display_name == name
 
 
 class TestLikeAnother:
@@ -171,15 +193,8 @@ class TestLikeAnother:
         return products.load(request.param)
 
     @pytest.fixture
-    def alike(
-        self, tmp_path: Path, like: Product, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Product]:
-        scaffold = Likeness.of(like, "gate-change", "ground-services", "gs-3003")
-        scaffold.write(tmp_path)
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / PRODUCTS)])
-        yield products.load(scaffold.name)
-        for name in [one for one in sys.modules if f"workloads.products.{scaffold.id}" in one]:
-            del sys.modules[name]
+    def alike(self, make: Make, like: Product) -> Product:
+        return make(Likeness.of(like, "gate-change", "ground-services", "gs-3003"))
 
     def test_it_is_whole_and_formatted(self, alike: Product, tmp_path: Path) -> None:
         folder = tmp_path / PRODUCTS / alike.id
@@ -210,18 +225,24 @@ class TestLikeAnother:
         assert schemas.faults(alike) == []
 
     @pytest.mark.parametrize("environment", ["local", "prod"])
-    def test_it_is_previewed_beside_the_owner(self, alike: Product, environment: str) -> None:
+    def test_they_are_previewed_beside_the_owner(self, make: Make, environment: str) -> None:
+        names = [
+            make(Likeness.of(products.load(like), name, "ground-services", "gs-3003")).name
+            for like, name in (("flight-delay", "gate-change"), ("arrival-delay", "gate-move"))
+        ]
+
         composed = _compose(
             {
                 "environment": environment,
                 "project": "esteira-test",
-                "products": json.dumps(["flight-delay", alike.name]),
+                "products": json.dumps(["flight-delay", *names]),
             }
         )
 
-        mine = Outputs.model_validate(composed.outputs["esteira"]).products[alike.name]
-        assert mine.streams == {}
-        assert mine.endpoint.display_name == alike.name
+        found = Outputs.model_validate(composed.outputs["esteira"]).products
+        for name in names:
+            assert found[name].streams == {}
+            assert found[name].endpoint.display_name == name
 
     def test_another_task_than_the_others_is_refused_and_nothing_is_made(self) -> None:
         words = ["product", "new", "gate-change", "--like", "arrival-delay"]
@@ -373,4 +394,9 @@ def test_the_whole_way_in_a_checkout_of_its_own(tmp_path: Path, task: Task) -> N
     pytest_ = ("-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider")
     run(*pytest_, "tests/workloads/products/test_parcel_loss.py")
     run(*pytest_, "tests/stacks/test_program.py", "-k", "composes and parcel")
+    like = {Task.CLASSIFICATION: "flight-delay", Task.REGRESSION: "arrival-delay"}[task]
+    told = json.loads(run(*esteira, "product", "new", "gate-change", "--like", like, "--json"))
+    assert told["task"] == task.value
+    run(*esteira, "product", "check", "gate-change", "--json")
+    run(*pytest_, "tests/workloads/products/test_gate_change.py")
     run("-m", "ruff", "check", "--no-cache", "workloads/products", "tests/workloads/products")
