@@ -2,7 +2,8 @@
 
 local-bigquery answers the REST API and the Storage read and write APIs on DuckDB. It needs a newer
 numpy than Apache Beam allows, so it lives in `.esteira/venvs/bigquery`, filled from
-`requirements/bigquery-emulator.txt`, and runs as a child process.
+`requirements/bigquery-emulator.txt`, and runs as a child process, with `bigquery_emulator` beside
+it: that makes it several times cheaper.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Final
 
 from localcloud.home import Endpoints, Home
 
-ENVIRONMENT: Final = Path(__file__).resolve().parents[2] / ".esteira" / "venvs" / "bigquery"
+_CHECKOUT: Final = Path(__file__).resolve().parents[2]
+ENVIRONMENT: Final = _CHECKOUT / ".esteira" / "venvs" / "bigquery"
 
 _INSTALL: Final = """\
 import duckdb, pathlib, importlib.metadata
@@ -49,23 +51,25 @@ def command(home: Home, endpoints: Endpoints) -> Command:
     Raises:
         BigQueryNotInstalled: its environment is missing; says what makes it.
     """
-    binary = ENVIRONMENT / "bin" / "local-bigquery"
-    if not binary.exists():
+    if not (ENVIRONMENT / "bin" / "local-bigquery").exists():
         raise BigQueryNotInstalled(
             f"the BigQuery emulator is not installed at {ENVIRONMENT}; run `make setup`"
         )
     folder = home.folder("bigquery")
     own_home = ENVIRONMENT / "home"
     own_home.mkdir(exist_ok=True)
-    env = {"HOME": str(own_home)}
+    python = str(ENVIRONMENT / "bin" / "python")
+    env = {"HOME": str(own_home), "PYTHONPATH": str(_CHECKOUT)}
     if not list((own_home / ".duckdb").rglob("ducklake.duckdb_extension")):
         subprocess.run(
-            [ENVIRONMENT / "bin" / "python", "-c", _INSTALL],
+            [python, "-c", _INSTALL],
             check=True,
             env={**os.environ, **env},
             stdout=sys.stderr,
         )
-    words = [str(binary), "--host", endpoints.host]
+    # -P: no module of the folder where this is started may stand in for one of the emulator's.
+    words = [python, "-P", "-m", "localcloud.services.bigquery_emulator"]
+    words += ["--host", endpoints.host]
     words += ["--port", str(endpoints.ports["bigquery"])]
     words += ["--grpc-port", str(endpoints.ports["bigquery_storage"])]
     words += ["--data-dir", str(folder)]
