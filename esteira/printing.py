@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, NoReturn
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +29,19 @@ def result(document: Any, as_json: bool, text: str) -> None:
         print_json(document)
     else:
         console.print(escape(text), highlight=False)
+
+
+def history[Entry](
+    entries: Sequence[Entry], as_json: bool, line: Callable[[Entry], str], none: str
+) -> None:
+    """Print what happened, one a line; or that nothing did."""
+    if as_json:
+        print_json([msgspec.to_builtins(one) for one in entries])
+        return
+    for one in entries:
+        console.print(line(one), highlight=False, markup=False)
+    if not entries:
+        console.print(none)
 
 
 def fail(message: str) -> NoReturn:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from esteira import printing
 from esteira.data_commands import OnStack, ProductName
 from esteira.model_commands import outputs_of
-from esteira.printing import AsJson, console, fail, print_json, result
+from esteira.printing import AsJson, console, fail, result
 
 release_app = typer.Typer(help="Which model serves.", no_args_is_help=True)
 
@@ -137,18 +138,15 @@ def history(
     outcome = _outcome(stack, product, "history", limit=limit)
     if not outcome.ok:
         fail(outcome.message)
-    if as_json:
-        print_json([msgspec.to_builtins(one) for one in outcome.history])
-        return
-    for one in outcome.history:
-        console.print(
+    printing.history(
+        outcome.history,
+        as_json,
+        lambda one: (
             f"{one.at:%Y-%m-%d %H:%M:%S} version {one.version}: {one.state.value} → "
-            f"{one.to.value} {one.share} % ({one.phase}) by {one.actor}: {one.reason}",
-            highlight=False,
-            markup=False,
-        )
-    if not outcome.history:
-        console.print(f"nothing of {product} was ever released")
+            f"{one.to.value} {one.share} % ({one.phase}) by {one.actor}: {one.reason}"
+        ),
+        f"nothing of {product} was ever released",
+    )
 
 
 def _do(stack: str, product: str, command: Any, as_json: bool, **given: Any) -> None:

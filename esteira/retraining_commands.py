@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from esteira import printing
 from esteira.data_commands import OnStack, ProductName
 from esteira.model_commands import outputs_of
-from esteira.printing import AsJson, console, fail, print_json, result
+from esteira.printing import AsJson, console, fail, result
 
 retraining_app = typer.Typer(
     help="When models are trained again, and what came of it.", no_args_is_help=True
@@ -79,18 +80,13 @@ def retraining_history(
     outcome = _outcome(stack, product, "history", limit=limit)
     if not outcome.ok:
         fail(outcome.message)
-    if as_json:
-        print_json([msgspec.to_builtins(one) for one in outcome.history])
-        return
-    for one in outcome.history:
+
+    def line(one: Any) -> str:
         about = f"request {one.request}" if one.run is None else f"run {one.run}"
-        console.print(
-            f"{one.at:%Y-%m-%d %H:%M:%S} {about}: {one.decision} by {one.actor}: {one.why}",
-            highlight=False,
-            markup=False,
-        )
-    if not outcome.history:
-        console.print(f"nobody ever asked for {product} to be trained again")
+        return f"{one.at:%Y-%m-%d %H:%M:%S} {about}: {one.decision} by {one.actor}: {one.why}"
+
+    none = f"nobody ever asked for {product} to be trained again"
+    printing.history(outcome.history, as_json, line, none)
 
 
 def register(app: typer.Typer) -> None:
