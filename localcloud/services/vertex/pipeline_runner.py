@@ -187,17 +187,20 @@ class Runner:
             str(Path(__file__).parents[3]),
             os.environ.get("PYTHONPATH", ""),
         ]
+        scratch = self._folder / "scratch" / str(self._step.execution)
+        temporary = scratch / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
             **image_environment,
             **(env_vars or {}),
             MOUNT_VARIABLE: self._mount,
+            # kfp has each step make a folder for its code; a container would take it along.
+            "TMPDIR": str(temporary.resolve()),
             "PYTHONPATH": os.pathsep.join(part for part in search if part),
             # Steps have nothing to do with the command that pip's notice is about.
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
-        scratch = self._folder / "scratch" / str(self._step.execution)
-        scratch.mkdir(parents=True, exist_ok=True)
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -104,6 +104,10 @@ class TestSuccess:
         assert seen["STORAGE_EMULATOR_HOST"] == cloud.endpoints.url("storage")
         assert seen["PUBSUB_EMULATOR_HOST"] == cloud.endpoints.address("pubsub")
         assert seen["GOOGLE_CLOUD_PROJECT"] == PROJECT
+        # kfp leaves a folder there for each step.
+        temporary = Path(seen["TMPDIR"])
+        assert temporary.is_relative_to(cloud.home.path.resolve())
+        until(lambda: not temporary.exists(), "the job to be cleared away")
 
     def test_a_step_runs_in_its_images_folder_and_environment(
         self, cloud: Cloud, tmp_path: Path
