@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,23 @@ def _processes(_local: LocalCloud, _storage: None) -> LocalCloud:
     return _local
 
 
+@contextmanager
+def reaching(local: LocalCloud, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment points at the local cloud, until the patch is undone."""
+    for name, value in local.endpoints.environment().items():
+        patch.setenv(name, value)
+    for client in _CLIENTS:
+        client.cache_clear()
+    yield
+    for client in _CLIENTS:
+        client.cache_clear()
+
+
 @pytest.fixture
 def cloud(_processes: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
     """The environment points at the local cloud for the length of one test."""
-    for name, value in _processes.endpoints.environment().items():
-        monkeypatch.setenv(name, value)
-    for client in _CLIENTS:
-        client.cache_clear()
-    yield _processes
-    for client in _CLIENTS:
-        client.cache_clear()
+    with reaching(_processes, monkeypatch):
+        yield _processes
 
 
 @pytest.fixture(scope="session")

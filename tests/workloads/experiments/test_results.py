@@ -77,10 +77,20 @@ def log(january: Product) -> Iterator[Log]:
     client.delete_table(made.table)
 
 
+@pytest.fixture(scope="module")
+def _flights() -> list[tuple[str, bool | None]]:
+    return []
+
+
 @pytest.fixture
-def flights(january: Product) -> list[tuple[str, bool | None]]:
-    rows = FeatureQuery(january).run(local(2), local(3)).to_pylist()
-    return [(row["flight_id"], row["late"]) for row in rows]
+def flights(
+    january: Product, _flights: list[tuple[str, bool | None]]
+) -> list[tuple[str, bool | None]]:
+    """Of a day, with whether they were late; asked for once."""
+    if not _flights:
+        rows = FeatureQuery(january).run(local(2), local(3)).to_pylist()
+        _flights.extend((row["flight_id"], row["late"]) for row in rows)
+    return _flights
 
 
 def test_the_statistics_are_those_of_the_rows(

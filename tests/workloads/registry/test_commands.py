@@ -10,7 +10,20 @@ from typer.testing import CliRunner, Result
 from esteira import registry_commands
 from esteira.cli import app
 from tests.workloads.registry.conftest import Add
+from workloads.product import Product
 from workloads.registry import CHALLENGER, CHAMPION, Registry
+
+
+@pytest.fixture(scope="module")
+def _first() -> list[Product]:
+    return []
+
+
+@pytest.fixture
+def mirrored(mirrored: Product, _first: list[Product]) -> Product:
+    """The same for all tests here: what one changes, it mends."""
+    _first.append(mirrored)
+    return _first[0]
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +34,8 @@ def connected(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def versions(registry: Registry, add: Add, connected: None) -> None:
+    if registry.numbers():
+        return
     with registry.writing("two versions"):
         one, two = add("one", 1), add("two", 2)
         registry.move(CHAMPION, one)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -435,16 +437,14 @@ def test_a_kill_before_or_after_any_act_is_mended_by_advancing(
     what: str,
     beside: bool,
 ) -> None:
-    """Every act on the target, the registry and the records, in turn; each on fresh records."""
+    """Every act on the target, the registry and the records, in turn; each of another product,
+    of which nothing is recorded yet."""
     prepare, expected = ACTS[what]
+    numbers = itertools.count()
 
     def fresh() -> Stage:
-        store._connection.execute(
-            "ALTER TABLE release.transitions DISABLE TRIGGER transitions_are_append_only;"
-            "TRUNCATE release.transitions, release.releases RESTART IDENTITY;"
-            "ALTER TABLE release.transitions ENABLE TRIGGER transitions_are_append_only"
-        )
-        stage = Stage(product, store, beside=beside)
+        another = dataclasses.replace(product, name=f"{product.name}-{next(numbers)}")
+        stage = Stage(another, store, beside=beside)
         stage.serve()
         prepare(stage)
         stage.death.acts.clear()
@@ -472,13 +472,13 @@ def test_a_kill_before_or_after_any_act_is_mended_by_advancing(
                 act(stage, what)
             stage.death.at = None
             where = f"{side} {acts[number]}"
-            record = store.find(product.name)
+            record = store.find(stage.product.name)
             stage.tell(8)
             if stage.state() != expected and (record is None or record.intent is None):
                 # What was asked for was not written down yet, so it is asked for again.
                 act(stage, what)
             # What was written down goes on by the schedule; nobody remembers anything else.
-            while store.find(product.name) is not None:
+            while store.find(stage.product.name) is not None:
                 stage.clock.pass_(minutes=5)
                 with contextlib.suppress(DeployFailed, SmokeTestFailed):
                     stage.controller().advance()
