@@ -171,7 +171,7 @@ def test_a_job_fires_when_it_is_due(
 ) -> None:
     jobs.create(parent=PARENT, body=body(target.url)).execute()
     rest.kill()
-    due = datetime.now(UTC) + timedelta(seconds=6)
+    due = datetime.now(UTC) + timedelta(seconds=3)
     make_due(rest, due)
     rest.start()
     assert target.requests == []

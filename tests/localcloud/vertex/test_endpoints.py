@@ -238,6 +238,9 @@ class TestDeployment:
         (before,) = _servers(deployed)
         with pytest.raises(exceptions.ServiceUnavailable):
             endpoint.predict([[1]], parameters={"exit": 1})
+        # A process that ends lets go of its connections before its port: what connects in between
+        # is cut off as well.
+        until(lambda: not _alive(before), "the old process to end")
         # The next request waits for the new process instead of failing.
         assert endpoint.predict([[1]]).predictions == [1.0]
         assert _servers(deployed) != [before]
