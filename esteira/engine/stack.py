@@ -32,7 +32,7 @@ from pulumi import automation
 from pulumi.automation import LocalWorkspace
 
 from esteira import local
-from esteira.engine import policies, state
+from esteira.engine import policies, quiet, state
 from esteira.engine.brief import BriefStack, KnownCommand, OnEvent
 from esteira.engine.drift import Drifted, DriftReport
 from esteira.engine.install import Engine, NoEngine, find
@@ -316,6 +316,7 @@ def _select(
     exists: bool | None = None,
 ) -> Stack:
     logging.getLogger("grpc._server").addFilter(_orphaned)
+    quiet.hush()
     folder.mkdir(parents=True, exist_ok=True)
     settings = _write_settings(name, folder, checkout or ROOT, keep_backend=home is None)
     workspace = LocalWorkspace(

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from esteira import cli
 from esteira.engine import install, policies, stack
+from esteira.engine.brief import BriefStack, KnownCommand
 from esteira.engine.policies import Finding
 from esteira.paths import ROOT
 from localcloud.home import Home
@@ -44,47 +45,46 @@ class Judged:
         self._name = name
         self.config = policies.CONFIG
 
-    def _stack(self, program: Callable[[], None]) -> automation.Stack:
+        self._made: BriefStack | None = None
+
+    def _stack(self) -> BriefStack:
         engine = install.find()
         assert engine is not None
-        for part in ("state", "work", "home", "engine/bin"):
-            (self._folder / part).mkdir(parents=True, exist_ok=True)
-        link = self._folder / "engine" / "bin" / "pulumi"
-        if not link.exists():
-            link.symlink_to(engine.path)
-        return automation.create_or_select_stack(
-            stack_name=self._name,
-            project_name="esteira",
-            program=program,
-            opts=automation.LocalWorkspaceOptions(
-                work_dir=str(self._folder / "work"),
-                pulumi_home=str(self._folder / "home"),
-                pulumi_command=automation.PulumiCommand(root=str(self._folder / "engine")),
-                env_vars={
-                    "PULUMI_BACKEND_URL": f"file://{self._folder / 'state'}",
-                    "PULUMI_CONFIG_PASSPHRASE": "test",
-                    "PULUMI_SKIP_UPDATE_CHECK": "true",
-                    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-                    "PULUMI_DEBUG_PROVIDERS": f"gcp:{self._port},kubernetes:{self._port}",
-                    **policies.environment(),
-                },
-            ),
+        for part in ("state", "work"):
+            (self._folder / part).mkdir()
+        backend = automation.ProjectBackend(url=f"file://{self._folder / 'state'}")
+        config = {"gcp:project": "a-project", "gcp:region": "us-central1"}
+        workspace = automation.LocalWorkspace(
+            project_settings=automation.ProjectSettings("esteira", "python", backend=backend),
+            stack_settings={self._name: automation.StackSettings(config=config)},
+            work_dir=str(self._folder / "work"),
+            pulumi_home=str(self._folder / "home"),
+            pulumi_command=KnownCommand(engine.path, engine.version),
+            env_vars={
+                "PULUMI_CONFIG_PASSPHRASE": "test",
+                "PULUMI_SKIP_UPDATE_CHECK": "true",
+                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+                "PULUMI_DEBUG_PROVIDERS": f"gcp:{self._port},kubernetes:{self._port}",
+                **policies.environment(),
+            },
         )
+        return BriefStack.open(self._name, workspace, exists=False)
 
     def run(self, program: Callable[[], None], operation: str) -> tuple[list[Finding], str]:
         """What the pack said, and what the engine said if it failed."""
         events: list[EngineEvent] = []
-        stack = self._stack(program)
-        stack.set_config("gcp:project", automation.ConfigValue("a-project"))
-        stack.set_config("gcp:region", automation.ConfigValue("us-central1"))
+        if self._made is None:
+            self._made = self._stack()
+        self._made.workspace.program = program
         failure = ""
         try:
-            getattr(stack, operation)(
-                on_event=events.append,
-                color="never",
-                policy_packs=[str(policies.PACK)],
-                policy_pack_configs=[str(self.config)],
-            )
+            with self._made.brief(events.append) as summary:
+                getattr(self._made, operation)(
+                    on_event=summary,
+                    color="never",
+                    policy_packs=[str(policies.PACK)],
+                    policy_pack_configs=[str(self.config)],
+                )
         except automation.CommandError as error:
             failure = str(error)
         found = [policies.finding(one.policy_event) for one in events if one.policy_event]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -53,8 +54,9 @@ class Monitor(pulumi_mocks.MockMonitor):
         return super().RegisterResource(request)
 
 
+@functools.cache
 def composed(stack: str) -> list[dict[str, Any]]:
-    """The resources of a stack, as the judge takes them."""
+    """The resources of a stack, as the judge takes them; only to be looked at."""
     settings = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     mocks = Mocks()
     monitor = Monitor(mocks)
@@ -62,7 +64,9 @@ def composed(stack: str) -> list[dict[str, Any]]:
     pulumi.runtime.set_all_config(
         {k: v if isinstance(v, str) else json.dumps(v) for k, v in settings.items()}
     )
-    pulumi.runtime.test(program)()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pulumi, "export", lambda *_: None)
+        pulumi.runtime.test(program)()
     resources: list[dict[str, Any]] = []
     for one in mocks.made:
         key = (one.token, one.name)
@@ -90,10 +94,7 @@ def verdicts(
 
 
 @pytest.mark.parametrize("environment", [Environment.DEV, Environment.PROD])
-def test_a_stack_passes_every_policy_that_binds_it(
-    judge: Judge, environment: Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pulumi, "export", lambda *_: None)
+def test_a_stack_passes_every_policy_that_binds_it(judge: Judge, environment: Environment) -> None:
     resources = composed(environment.value)
     assert len(resources) > 100
     decided = 0
@@ -120,13 +121,8 @@ def test_our_stacks_need_no_exemption() -> None:
     ],
 )
 def test_prod_would_fail_without_what_its_settings_give_it(
-    judge: Judge,
-    kind: str,
-    breaking: dict[str, Any],
-    named: str,
-    monkeypatch: pytest.MonkeyPatch,
+    judge: Judge, kind: str, breaking: dict[str, Any], named: str
 ) -> None:
-    monkeypatch.setattr(pulumi, "export", lambda *_: None)
     one = next(one for one in composed("prod") if one["type"] == kind)
     props = {k: v for k, v in one["props"].items() if "abels" not in k}
     assert judge(named, {**one, "props": props}).violations == []

@@ -14,6 +14,7 @@ from pulumi import automation
 from components.propagation import Propagation
 from components.service_perimeter import RESTRICTED
 from esteira.engine import install
+from esteira.engine.brief import BriefStack, KnownCommand
 from localcloud.provider.inprocess import ProviderMocks
 from stacks import foundation, network
 from stacks.names import deployer
@@ -200,8 +201,6 @@ def waits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     assert engine is not None
     folder: Path = tmp_path_factory.mktemp("propagation")
     (folder / "state").mkdir()
-    (folder / "engine" / "bin").mkdir(parents=True)
-    (folder / "engine" / "bin" / "pulumi").symlink_to(engine.path)
     registered: list[float] = []
     known: list[float] = []
 
@@ -216,24 +215,23 @@ def waits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
         )
         propagation.after("value", made).apply(lambda _: known.append(time.monotonic()))
 
-    stack = automation.create_or_select_stack(
-        "test",
-        "propagation",
-        program,
-        opts=automation.LocalWorkspaceOptions(
-            work_dir=str(folder),
-            pulumi_command=automation.PulumiCommand(str(folder / "engine")),
-            env_vars={
-                "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-                "PULUMI_CONFIG_PASSPHRASE": "test",
-                "PULUMI_SKIP_UPDATE_CHECK": "true",
-                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            },
-        ),
+    backend = automation.ProjectBackend(url=f"file://{folder / 'state'}")
+    workspace = automation.LocalWorkspace(
+        project_settings=automation.ProjectSettings("propagation", "python", backend=backend),
+        program=program,
+        work_dir=str(folder),
+        pulumi_command=KnownCommand(engine.path, engine.version),
+        env_vars={
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        },
     )
+    stack = BriefStack.open("test", workspace, exists=False)
     found: dict[str, float] = {}
     for name, operation in (("preview", stack.preview), ("first", stack.up), ("again", stack.up)):
-        operation()
+        with stack.brief() as summary:
+            operation(on_event=summary)
         found[name] = known.pop() - registered.pop()
     return found
 

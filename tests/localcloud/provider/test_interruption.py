@@ -147,7 +147,6 @@ def test_a_provider_killed_midway_is_carried_on_by_the_next(
     deploy.up(lambda: program(bucket, FEW))
     assert count_topics(clients, project) == FEW
     assert changes(deploy.up(lambda: program(bucket, FEW))) == {}
-    deploy.destroy()
 
 
 def count_topics(clients: Clients, project: str) -> int:
