@@ -61,6 +61,7 @@ def run(console: Console) -> dict[str, Any]:
             "topics' schemas"
         )
     with stages.stage("ingest", "Dataflow takes them into BigQuery") as stage:
+        data.await_rows(product, rows + published.total, stage.doing)
         by_file = data.await_files(product, bucket, files, stage.doing)
         total = data.await_stream(product, published, stage.doing)
         dead = sum(account.dead_letters for account in by_file.values())

@@ -9,6 +9,7 @@ from typing import Any, Final
 from esteira.demo import scenario
 from esteira.paths import STATE
 from workloads import gcp
+from workloads.ingestion import tables
 from workloads.ingestion.accounting import Account, Accounts, account
 from workloads.product import Product
 from workloads.replay import history
@@ -90,16 +91,47 @@ def await_stream(product: Product, published: Published, doing: Say) -> Account:
     return found.total
 
 
+def await_rows(product: Product, least: int, doing: Say) -> None:
+    """Wait until the tables have as many rows as were sent, without asking which.
+
+    A message has at least one row, so before that nothing can be accounted for. How many rows a
+    table has is known without a query, and a query competes with the inserts it waits for.
+    """
+    client = gcp.bigquery_client()
+    where = tables.dataset(product)
+    names = [*(one.contract.PLURAL for one in product.own), tables.DISCARDED, tables.DEAD_LETTERS]
+
+    def missing() -> int:
+        rows = (client.get_table(f"{where}.{name}").num_rows for name in names)
+        return least - sum(one or 0 for one in rows)
+
+    _until_none(missing, product, "files and stream", least, doing)
+
+
 def _await(
     product: Product, source: str, missing: Callable[[Accounts], int], total: int, doing: Say
 ) -> Accounts:
+    found: list[Accounts] = []
+
+    def left() -> int:
+        found[:] = [account(product.name, source=source)]
+        return missing(found[0])
+
+    _until_none(left, product, source, total, doing)
+    return found[0]
+
+
+def _until_none(
+    left_now: Callable[[], int], product: Product, source: str, total: int, doing: Say
+) -> None:
+    """Look once a second until no row is left to come.
+
+    Raises:
+        NothingArrives: for a long time there was not a single new one.
+    """
     moved = time.monotonic()
     before = total + 1
-    while True:
-        found = account(product.name, source=source)
-        left = missing(found)
-        if left <= 0:
-            return found
+    while (left := left_now()) > 0:
         doing(f"{total - left:,} of {total:,} rows in the tables")
         if left < before:
             moved, before = time.monotonic(), left
@@ -108,7 +140,7 @@ def _await(
                 f"{left:,} of {total:,} rows from {source} do not arrive: none for "
                 f"{PATIENCE:.0f} s; {_why(product)}"
             )
-        time.sleep(1)  # each look is a query, which competes with the inserts it waits for
+        time.sleep(1)
 
 
 def _why(product: Product) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from localcloud import daemon
 from localcloud.home import Endpoints, Home
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,11 @@ class Platform:
     @property
     def endpoints(self) -> Endpoints:
         return Home(self.state / "local").endpoints()
+
+    @property
+    def cloud(self) -> daemon.Status:
+        """How the local cloud does, as `esteira local status` would say."""
+        return daemon.status(Home(self.state / "local"))
 
     def esteira(
         self, *words: str, stdin: str = "", timeout: float = 280

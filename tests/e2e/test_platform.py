@@ -3,6 +3,7 @@ engineer on call does to it. In order: the last tests kill and destroy."""
 
 from __future__ import annotations
 
+import io
 import json
 import runpy
 import shutil
@@ -20,8 +21,10 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, pubsub_v1, storage
 from pulumi import automation
 
+from esteira import cli, local
 from esteira.engine.brief import BriefStack
 from esteira.engine.install import find
+from esteira.printing import console
 from tests.e2e.driver import CHECKOUT, Platform, wait_until
 
 PRODUCT = "flight-delay"
@@ -137,11 +140,6 @@ class TestTheStack:
         digest = platform.json("preview", "local", "--json")
         assert set(digest["changeSummary"]) == {"same"}
         assert "sourcePosition" not in json.dumps(digest)
-
-    def test_a_second_up_changes_nothing(self, platform: Platform) -> None:
-        changes = platform.json("up", "local", "--json")["changes"]
-        assert set(changes) == {"same"}
-        assert changes["same"] == platform.report["resources"]
 
     def test_refresh_finds_no_drift(self, platform: Platform) -> None:
         assert set(platform.json("refresh", "local", "--json")["changes"]) == {"same"}
@@ -330,15 +328,7 @@ class TestBadInput:
         ("words", "stdin", "said"),
         [
             (["up", "staging"], "", "no stack 'staging'"),
-            (["preview", "staging", "--offline"], "", "no stack 'staging'"),
             (["send", "flight-dealy", "flights"], "{}", "no product 'flight-dealy'"),
-            (["send", PRODUCT, "trains"], "{}", "takes in no 'trains'"),
-            (["send", PRODUCT, "weather"], "{}", "come as files"),
-            (["send", PRODUCT, "flights"], "{", "one JSON object"),
-            (["send", PRODUCT, "flights"], '{"flight_id": "x"}', "`flight_id` is 'x'"),
-            (["send", PRODUCT, "flights"], "", "holds no rows"),
-            (["predict", PRODUCT, "/nowhere.json"], "", "is no file"),
-            (["predict", PRODUCT], "[]", "at least one"),
             (["predict", PRODUCT], "no json", "is no JSON"),
             (["local", "logs", "nothing"], "", "no log of 'nothing'"),
             (["release", "promote", PRODUCT, "--version", "99"], "", "99"),
@@ -351,6 +341,40 @@ class TestBadInput:
         assert ended.returncode == 1
         assert said in " ".join(ended.stderr.split())
         assert "Traceback" not in ended.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "stdin", "said"),
+        [
+            (["preview", "staging", "--offline"], "", "no stack 'staging'"),
+            (["send", PRODUCT, "trains"], "{}", "takes in no 'trains'"),
+            (["send", PRODUCT, "weather"], "{}", "come as files"),
+            (["send", PRODUCT, "flights"], "{", "one JSON object"),
+            (["send", PRODUCT, "flights"], '{"flight_id": "x"}', "`flight_id` is 'x'"),
+            (["send", PRODUCT, "flights"], "", "holds no rows"),
+            (["predict", PRODUCT, "/nowhere.json"], "", "is no file"),
+            (["predict", PRODUCT], "[]", "at least one"),
+        ],
+    )
+    def test_a_wrong_call_is_refused_before_any_cloud_is_asked(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        words: list[str],
+        stdin: str,
+        said: str,
+    ) -> None:
+        """In this process, which knows of no platform: whatever it asked of one would fail."""
+        monkeypatch.setattr(sys, "argv", ["esteira", *words])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(console, "width", 200)
+        monkeypatch.setattr(local, "start", lambda *_: pytest.fail("it asked for the cloud"))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 1
+        told = capsys.readouterr()
+        assert said in " ".join(told.err.split())
+        assert "Traceback" not in told.err
+        assert told.out == ""
 
     def test_a_good_row_among_bad_ones_is_not_sent(self, platform: Platform) -> None:
         good = {
@@ -374,11 +398,17 @@ class TestBadInput:
         words = ("send", PRODUCT, "arrivals", "--happened", "now", "--json")
         assert len(platform.json(*words, stdin=json.dumps(row))["message_ids"]) == 1
 
-        def ingested() -> bool:
-            now = platform.json("accounting", PRODUCT, "--json")["contracts"]["arrivals"]
-            return now["ingested"] == before["ingested"] + 1
-
-        wait_until(ingested, 60, "the event is in its table")
+        client = warehouse(platform)
+        query = "SELECT COUNT(*) AS n FROM `flight_delay_raw.arrivals` WHERE flight_id = @sent"
+        sent = bigquery.ScalarQueryParameter("sent", "STRING", row["flight_id"])
+        config = bigquery.QueryJobConfig(query_parameters=[sent])
+        wait_until(
+            lambda: next(iter(client.query_and_wait(query, job_config=config)))["n"] == 1,
+            60,
+            "the event is in its table",
+        )
+        after = platform.json("accounting", PRODUCT, "--json")["contracts"]["arrivals"]
+        assert after["ingested"] == before["ingested"] + 1
 
 
 class TestFaults:
@@ -391,19 +421,22 @@ class TestFaults:
 
         assert platform.esteira("local", "status").returncode == 1
         assert platform.esteira("local", "start").returncode == 0
+        assert platform.esteira("local", "status").returncode == 0
 
         assert platform.json("accounting", PRODUCT, "--json") == before
         body = json.dumps({"instances": [question(platform)]}).encode()
         wait_until(
             lambda: post(platform.report["endpoint"], body)[0] == 200, 60, "the model answers again"
         )
-        assert set(platform.json("up", "local", "--json")["changes"]) == {"same"}
+        assert platform.json("up", "local", "--json")["changes"] == {
+            "same": platform.report["resources"]
+        }
 
     @pytest.mark.parametrize("service", ["pubsub", "storage", "rest", "provider", "bigquery"])
     def test_a_service_that_is_killed_is_started_again(
         self, platform: Platform, service: str
     ) -> None:
-        daemon = psutil.Process(platform.json("local", "status", "--json")["pid"])
+        daemon = psutil.Process(platform.cloud.pid)
         port = platform.endpoints.ports[service]
         (victim,) = [
             child
@@ -412,9 +445,7 @@ class TestFaults:
         ]
         victim.kill()
         victim.wait(10)
-        wait_until(
-            lambda: platform.esteira("local", "status").returncode == 0, 60, f"{service} answers"
-        )
+        wait_until(lambda: platform.cloud.healthy, 60, f"{service} answers")
 
 
 class TestTheEnd:
