@@ -93,7 +93,7 @@ def verdicts(
     return [("the stack", judge(rule.name, *resources, options=options))]
 
 
-@pytest.mark.parametrize("environment", [Environment.DEV, Environment.PROD])
+@pytest.mark.parametrize("environment", list(Environment))
 def test_a_stack_passes_every_policy_that_binds_it(judge: Judge, environment: Environment) -> None:
     resources = composed(environment.value)
     assert len(resources) > 100

@@ -12,6 +12,24 @@ import pytest
 
 from localcloud.provider.inprocess import ProviderMocks
 from stacks.program import program
+from stacks.settings import Settings, SettingsError
+
+EVERYTHING: dict[str, Any] = {
+    "alerts": {
+        "enabled": True,
+        "dashboards": True,
+        "logSink": True,
+        "uptimeChecks": True,
+        "emails": ["ops@example.com"],
+        "slackChannel": "#ops",
+        "teamsWebhookSecret": "teams-webhook",
+        "slackWebhookSecret": "slack-webhook",
+    },
+    "github": {"repository": "acme/flights", "branch": "main"},
+    "serving": {"apiDomain": "predict.example.com"},
+    "budget": {"billingAccount": "012345-6789AB-CDEF01", "monthlyAmount": 500},
+}
+"""Settings that switch on all that prod can have."""
 
 
 @dataclass
@@ -35,12 +53,12 @@ type Compose = Callable[[dict[str, str]], Composed]
 def compose() -> Compose:
     """Runs the program with the given configuration, keys without their namespace.
 
-    Each configuration runs once, and what it declares is only looked at.
+    Configurations that come to the same settings run once, and what is declared is only looked at.
     """
     done: dict[str, Composed] = {}
 
     def cached(configuration: dict[str, str]) -> Composed:
-        key = json.dumps(configuration, sort_keys=True)
+        key = _settings(configuration)
         if key not in done:
             done[key] = _compose(configuration)
         return done[key]
@@ -52,6 +70,18 @@ def compose() -> Compose:
 def compose_anew() -> Compose:
     """The same, run each time."""
     return _compose
+
+
+def _settings(configuration: dict[str, str]) -> str:
+    """All settings that a configuration comes to, or itself where it cannot be used."""
+    values: dict[str, Any] = {
+        key: json.loads(value) if value.startswith(("{", "[")) else value
+        for key, value in configuration.items()
+    }
+    try:
+        return Settings.from_values(values).model_dump_json()
+    except SettingsError:
+        return json.dumps(configuration, sort_keys=True)
 
 
 def _compose(configuration: dict[str, str]) -> Composed:

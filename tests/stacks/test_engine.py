@@ -14,8 +14,12 @@ pytestmark = [
 ]
 
 
-# dev is judged in test_shell.py, as a person at a shell would have it judged.
-@pytest.mark.parametrize("name", [Environment.LOCAL.value, Environment.PROD.value])
+# dev is judged in test_shell.py, as a person at a shell would have it judged; local by each policy
+# in tests/policies/test_stacks.py, and its program runs for the tests of the whole platform.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(Environment.LOCAL.value, marks=pytest.mark.long), Environment.PROD.value],
+)
 def test_a_stack_previews_without_credentials_and_breaks_no_policy(name: str) -> None:
     events: list[EngineEvent] = []
     with stack.opened(name, offline=True, progress=lambda _: None) as opened:

@@ -269,7 +269,7 @@ def _mine(composed: Any) -> dict[str, Any]:
 class TestBatchPrediction:
     @pytest.fixture(scope="class")
     def both(self, compose: Any) -> Any:
-        return compose({**_configuration("local"), "products": '["flight-delay", "arrival-delay"]'})
+        return compose({**_configuration("local"), "products": '["arrival-delay", "flight-delay"]'})
 
     def test_who_publishes_logs_in_to_the_database_as_itself(self, both: Any) -> None:
         job = both.inputs(JOB, "arrival-delay-batch-prediction")

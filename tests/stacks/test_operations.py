@@ -17,6 +17,7 @@ from components.metric_types import ALIGNERS, TABLE
 from components.series import REDUCERS
 from localcloud.rest.discovery import Api
 from localcloud.services.monitoring.conditions import read
+from tests.stacks.conftest import EVERYTHING
 from workloads import product as products
 from workloads import telemetry
 from workloads.notifications.incident import KINDS
@@ -25,21 +26,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"
 ALERT = "gcp:monitoring/alertPolicy:AlertPolicy"
 DASHBOARD = "gcp:monitoring/dashboard:Dashboard"
-EVERYTHING: dict[str, Any] = {
-    "alerts": {
-        "enabled": True,
-        "dashboards": True,
-        "logSink": True,
-        "uptimeChecks": True,
-        "emails": ["ops@example.com"],
-        "slackChannel": "#ops",
-        "teamsWebhookSecret": "teams-webhook",
-        "slackWebhookSecret": "slack-webhook",
-    },
-    "github": {"repository": "acme/flights", "branch": "main"},
-    "serving": {"apiDomain": "predict.example.com"},
-    "budget": {"billingAccount": "012345-6789AB-CDEF01", "monthlyAmount": 500},
-}
 CUSTOM = {one.type for one in telemetry.CUSTOM_METRICS}
 
 

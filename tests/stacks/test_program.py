@@ -29,7 +29,7 @@ def _configuration(environment: str, **more: Any) -> dict[str, str]:
 @pytest.mark.parametrize("name", products.names())
 def test_a_product_composes(compose: Any, environment: str, name: str) -> None:
     product = products.load(name)
-    composed = compose(_configuration(environment, products=[*product.owners, name]))
+    composed = compose(_configuration(environment, products=sorted([*product.owners, name])))
     exported = outputs.Outputs.model_validate(composed.outputs["esteira"])
     assert exported.environment == environment
     mine = exported.products[name]

@@ -14,7 +14,7 @@ SHARING, OWNER = "arrival-delay", "flight-delay"
 def _configuration(products: list[str], environment: str = "prod") -> dict[str, str]:
     return {
         "environment": environment,
-        "project": "esteira-test",
+        "project": f"esteira-{environment}",
         "products": json.dumps(products),
     }
 
@@ -85,7 +85,7 @@ def test_its_views_read_the_owners_tables(both: Any) -> None:
         if one.inputs["datasetId"] == "arrival_delay_curated"
         and one.inputs["tableId"] == "examples"
     )
-    assert "`esteira-test.flight_delay_raw.flights`" in examples
+    assert "`esteira-prod.flight_delay_raw.flights`" in examples
 
 
 @pytest.mark.parametrize("environment", ["local", "prod"])

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.stacks.conftest import EVERYTHING
+
 RUN = "gcp:cloudrunv2/service:Service"
 SERVER = "mlflow-tracking"
 ROLES = ("train", "retrain", "release")
@@ -28,7 +30,7 @@ def dev(compose: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def prod(compose: Any) -> Any:
-    return compose(configuration("prod", serving={"apiDomain": "predictions.example.com"}))
+    return compose(configuration("prod", **EVERYTHING))
 
 
 def variables(stack: Any, service: str) -> dict[str, str]:
@@ -82,7 +84,9 @@ class TestRecords:
         assert told["tracking"]["url"].startswith(f"https://{SERVER}-")
 
     def test_a_stack_may_have_a_database_without_mlflow(self, compose: Any) -> None:
-        stack = compose(configuration("dev", tracking={"enabled": False}))
+        stack = compose(
+            configuration("dev", products=["flight-delay"], tracking={"enabled": False})
+        )
         assert [one.inputs["name"] for one in stack.mocks.find("gcp:sql/database:Database")] == [
             "esteira"
         ]
@@ -99,6 +103,7 @@ class TestRecords:
         bare = compose(
             configuration(
                 "local",
+                products=["flight-delay"],
                 database={"enabled": False},
                 tracking={"enabled": False},
                 features={"online": False},
@@ -143,7 +148,7 @@ class TestPredictionApi:
         assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
         api = prod.outputs["esteira"]["products"]["flight-delay"]["api"]
         backend = self.document(prod)["x-google-backend"]
-        assert backend["address"] == "https://flight-delay.predictions.example.com"
+        assert backend["address"] == "https://flight-delay.predict.example.com"
         # The token is for the service, whichever way it takes.
         assert backend["jwt_audience"] == api["service"]
         assert api["address"] is not None
@@ -168,7 +173,9 @@ class TestPredictionApi:
 
     def test_clients_are_the_products_caller_and_those_named(self, compose: Any) -> None:
         app = "app@other.iam.gserviceaccount.com"
-        stack = compose(configuration("dev", serving={"apiClients": [app]}))
+        stack = compose(
+            configuration("dev", products=["flight-delay"], serving={"apiClients": [app]})
+        )
         issuers = {
             one["x-google-issuer"] for one in self.document(stack)["securityDefinitions"].values()
         }

@@ -11,13 +11,13 @@ from localcloud.provider.configuration import Configuration
 from localcloud.provider.lifecycle import Lifecycle
 from stacks.settings import Environment
 from tests.localcloud.provider.test_refusals import TABLE
-from tests.stacks.conftest import Compose, compose  # noqa: F401 - a fixture
+from tests.stacks.conftest import Compose
 
 _GRANT = re.compile(r"I(?:AM|am)(?:Member|Binding|Policy)$")
 
 
 @pytest.mark.parametrize("environment", list(Environment))
-def test_what_a_stack_declares_is_taken(compose: Compose, environment: Environment) -> None:  # noqa: F811
+def test_what_a_stack_declares_is_taken(compose: Compose, environment: Environment) -> None:
     # Composing checks each resource as it is declared; checking its inputs once more shows that
     # what Check answered (converted, named) is itself taken.
     composed = compose({"environment": environment.value, "project": f"esteira-{environment}"})
@@ -33,7 +33,7 @@ def test_what_a_stack_declares_is_taken(compose: Compose, environment: Environme
     assert refused == {}
 
 
-def test_each_type_that_prod_uses_has_refusals(compose: Compose) -> None:  # noqa: F811
+def test_each_type_that_prod_uses_has_refusals(compose: Compose) -> None:
     composed = compose({"environment": "prod", "project": "esteira-prod"})
     used = {made.token for made in composed.mocks.made}
     # Grants differ by what they are on alone, which `test_check` shows.
