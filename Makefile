@@ -1,6 +1,9 @@
 # Each target prepares what it needs (tools/bootstrap) and can be repeated.
 # After any of them, `.venv/bin/esteira` is the command line.
 .DEFAULT_GOAL := help
+# Our own code is compiled once, not by each of the hundreds of processes that a run of the tests
+# starts, also on a machine that writes no bytecode otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test test-long coverage lint format lock clean
 
 help: ## what there is

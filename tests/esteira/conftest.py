@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import re
@@ -96,6 +97,9 @@ class Servers:
         self.rest = Server(build_app([project_service.service(home)]), rest_socket)
         storage = CloudStorage(folder / "storage", self.storage_url, lambda: "")
         self.storage = Server(build_storage(storage), storage_socket)
+        self.google = Google(
+            "", AnonymousCredentials(), endpoint=self.url, storage=self.storage_url
+        )
 
     def __enter__(self) -> Servers:
         self.rest.start()
@@ -119,9 +123,9 @@ class Cloud:
     def __init__(self, servers: Servers, project: str) -> None:
         self.project = project
         self.gate, self.storage_gate = servers.rest.gate, servers.storage.gate
-        self.google = Google(
-            project, AnonymousCredentials(), endpoint=servers.url, storage=servers.storage_url
-        )
+        # Its clients are those of all projects here: building one reads a document of megabytes.
+        self.google = copy.copy(servers.google)
+        self.google.project = project
         self.storage_url = servers.storage_url
         self.waited: list[float] = []
 
