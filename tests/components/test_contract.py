@@ -633,16 +633,28 @@ def test_arguments_are_frozen_and_given_by_keyword(component: type) -> None:
     assert all(field.kw_only for field in dataclasses.fields(args))
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[type, Any]:
+    """What was declared already, by its component."""
+    return {}
+
+
+@pytest.fixture
+def declared(component: type, known: dict[type, Any], declare: Any, folder: Path) -> Any:
+    """The component's sample, declared once for all who look at it."""
+    if component not in known:
+        known[component] = declare(lambda opts: SAMPLES[component](opts, folder))
+    return known[component]
+
+
 @every_component
-def test_token_names_module_and_type(component: type, declare: Any, folder: Path) -> None:
-    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+def test_token_names_module_and_type(component: type, declared: Any) -> None:
     module = component.__module__.removeprefix("components.")
     assert declared.result.pulumi_resource_type == f"esteira:{module}:{component.__name__}"
 
 
 @every_component
-def test_children_have_the_component_as_parent(component: Any, declare: Any, folder: Path) -> None:
-    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+def test_children_have_the_component_as_parent(component: Any, declared: Any) -> None:
     # Made for the sample and not by the component:
     given = {"models", "raw", "features", "images", "caller", "t", "store", "labelled"}
     parents: dict[str, str] = {}
@@ -657,20 +669,14 @@ def test_children_have_the_component_as_parent(component: Any, declare: Any, fol
 
 
 @every_component
-def test_children_get_the_labels_of_the_provider(
-    component: Any, declare: Any, folder: Path, labels: dict[str, str]
-) -> None:
-    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+def test_children_get_the_labels_of_the_provider(declared: Any, labels: dict[str, str]) -> None:
     labelled = [one for one in declared.mocks.made if "effectiveLabels" in one.outputs]
     for resource in labelled:
         assert labels.items() <= resource.outputs["effectiveLabels"].items(), resource.name
 
 
 @every_component
-def test_outputs_are_registered_and_none_is_missing(
-    component: Any, declare: Any, folder: Path
-) -> None:
-    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+def test_outputs_are_registered_and_none_is_missing(declared: Any) -> None:
     # A value of None is dropped on the way to the engine.
     arrived = {
         urn.split("::", 2)[2].rpartition("$")[2]: set(outputs)
@@ -683,8 +689,7 @@ def test_outputs_are_registered_and_none_is_missing(
 
 
 @every_component
-def test_attributes_are_set(component: Any, declare: Any, folder: Path) -> None:
-    declared = declare(lambda opts: SAMPLES[component](opts, folder))
+def test_attributes_are_set(component: Any, declared: Any) -> None:
     for name in inspect.get_annotations(component):
         assert getattr(declared.result, name) is not None, name
 

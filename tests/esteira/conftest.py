@@ -58,7 +58,10 @@ class Server:
     def __init__(self, app: Any, listener: socket.socket) -> None:
         self.gate = Gate(app)
         self._listener = listener
-        config = uvicorn.Config(self.gate, log_level="warning", lifespan="on")
+        # Clients outlive the test that made them, and so do their connections.
+        config = uvicorn.Config(
+            self.gate, log_level="warning", lifespan="on", timeout_keep_alive=600
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready = threading.Event()
