@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,3 +117,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         asyncio.get_event_loop_policy().get_event_loop()
     except RuntimeError:
         asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+class _Unserved:
+    """Takes hooks and runs none, as the mocks do."""
+
+    def register_resource_hook(self, hook: object) -> None:
+        """Nobody will ask for it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_servers_for_mocks() -> Iterator[None]:
+    """Keep Pulumi's SDK from starting servers for hooks that its mocks never run.
+
+    Each program with a hook started two or three, of asyncio's gRPC, whose own thread goes on
+    handing events to the loop that later tests run on; a worker was once ended by a segmentation
+    fault there.
+    """
+    from pulumi.runtime import mocks, resource, settings
+
+    serve = settings._get_callbacks
+
+    async def callbacks() -> Any:
+        mocked = isinstance(settings.get_monitor(), mocks.MockMonitor)
+        return _Unserved() if mocked else await serve()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resource, "_get_callbacks", callbacks)
+        yield
