@@ -17,7 +17,7 @@ demo: setup ## bring the platform up on this machine and run the ML loop on real
 
 # More workers than processors: much of the time is spent waiting for what a test has set going.
 test: setup ## the tests, but for the long ones
-	@.venv/bin/python -m pytest -m "not long" -n 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m "not long" -n 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-long: setup ## the long tests: kills without end, whole plans side by side
 	@.venv/bin/python -m pytest -m long -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)

@@ -17,6 +17,11 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
+# Tests share the processors, and threads of OpenMP and OpenBLAS that wait for one another spin: of
+# three trainings side by side on two processors each took four times as much of them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The same examples on every run, so that a failure is one of the change at hand. To look for new
 # ones: `.venv/bin/python -m pytest --hypothesis-profile=explore`.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
