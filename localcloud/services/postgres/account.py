@@ -72,6 +72,9 @@ def choose(folders: Sequence[Path]) -> Account:
         "--clear-groups",
         f"--inh-caps=+{right}",
         f"--ambient-caps=+{right}",
+        # initdb asks access(2) whether it may run postgres, which leaves the rights of whoever is
+        # not root out of account unless told otherwise.
+        "--securebits=+no_setuid_fixup",
         # A change of user forgets it, and this is one.
         "--pdeathsig=INT",
         "--",

@@ -6,6 +6,8 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,6 +258,24 @@ class TestAccount:
         chosen = account.choose([closed])
         assert "--ambient-caps=+dac_read_search" in chosen.prefix
         assert chosen.keywords == {}
+
+    def test_programs_in_a_closed_folder_can_be_run_and_asked_about(self, as_root: Path) -> None:
+        """initdb asks access(2) about its neighbours, which forgets the rights of the unprivileged."""
+        if os.geteuid() != 0 or account._right() is None or shutil.which("setpriv") is None:
+            pytest.skip("only root can pass a right on, and only with `setpriv`")
+        closed = as_root / "closed"
+        closed.mkdir(mode=0o700)
+        program = closed / "python"
+        program.symlink_to(os.path.realpath(sys.executable))
+        chosen = account.choose([closed])
+        asks = "import os, sys; print(os.getuid(), os.access(sys.argv[1], os.X_OK))"
+        said = subprocess.run(
+            [*chosen.prefix, str(program), "-c", asks, str(program)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout.split() == [str(pwd.getpwnam("nobody").pw_uid), "True"]
 
     @pytest.mark.parametrize("missing", ["program", "right"])
     def test_a_closed_home_is_refused_where_no_right_can_be_kept(
