@@ -260,7 +260,7 @@ class TestAccount:
         assert chosen.keywords == {}
 
     def test_programs_in_a_closed_folder_can_be_run_and_asked_about(self, as_root: Path) -> None:
-        """initdb asks access(2) about its neighbours, which forgets the rights of the unprivileged."""
+        """initdb asks access(2) about its neighbours, which forgets rights that were passed on."""
         if os.geteuid() != 0 or account._right() is None or shutil.which("setpriv") is None:
             pytest.skip("only root can pass a right on, and only with `setpriv`")
         closed = as_root / "closed"
