@@ -6,8 +6,9 @@ On one engine and one kind of provider, which records what it is told and makes 
 programs take turns in processes of their own: the platform's, one with as many trivial resources
 (Pub/Sub topics with a name and no more), and an empty one. Each process runs a first preview,
 which also loads the modules that the program uses, then a preview, an `up`, and a second `up` that
-changes nothing. The ratio is the platform's time to that of the trivial program. Beside it: what
-loading costs, by module, and what the policies cost.
+changes nothing. The ratio is the platform's time to that of the trivial program. Previews and the
+second `up` are repeated in each process, since one alone says little. Beside it: what loading
+costs, by module, and what the policies cost, for which nothing is brought up.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from esteira.paths import ROOT
 STACKS: Final = ("local", "prod")
 PROGRAMS: Final = ("empty", "trivial", "esteira")
 OPERATIONS: Final = ("first", "preview", "up", "unchanged")
+PREVIEWS: Final = OPERATIONS[:2]
+REPEATED: Final = {"preview": 3, "unchanged": 3}
+"""How often a process does an operation; once what is not named. Its time is the median."""
 MOST: Final = 1.5
 """The ratio to the trivial program that may not be exceeded, once all modules are loaded."""
 
@@ -54,14 +58,17 @@ def trivial(count: int) -> Callable[[], None]:
     return program
 
 
-def measure(program: str, name: str, count: int, *, judged: bool) -> dict[str, Any]:
-    """Seconds of each operation of one program, in this process, on a state of its own.
+def measure(
+    program: str, name: str, count: int, operations: Sequence[str], *, judged: bool
+) -> dict[str, Any]:
+    """Seconds of operations of one program, in this process, on a state of its own.
 
     Args:
         program: One of `PROGRAMS`.
         name: The stack whose settings count.
         count: Resources of the trivial program.
-        judged: Whether policies judge the preview and the first `up`.
+        operations: Some of `OPERATIONS`, in their order.
+        judged: Whether policies judge the previews and the first `up`.
     """
     with stack.opened(name, offline=True, progress=lambda _: None) as opened:
         on = opened.raw
@@ -73,17 +80,20 @@ def measure(program: str, name: str, count: int, *, judged: bool) -> dict[str, A
         on.set_config("esteira:apis.propagationSeconds", no_wait, path=True)
         judging: dict[str, Any] = policies.judging() if judged else {}
         changes: dict[str, int] = {}
-        for operation in OPERATIONS:
-            began = time.perf_counter()
-            with on.brief() as summary:
-                if operation in ("first", "preview"):
-                    on.preview(on_event=summary, color="never", **judging)
-                else:
-                    given = judging if operation == "up" else {}
-                    on.up(on_event=summary, color="never", suppress_outputs=True, **given)
-            seconds[operation] = time.perf_counter() - began
-            changes = summary.changes
-    if set(changes) - {"same"}:
+        for operation in operations:
+            took: list[float] = []
+            for _ in range(REPEATED.get(operation, 1)):
+                began = time.perf_counter()
+                with on.brief() as summary:
+                    if operation in PREVIEWS:
+                        on.preview(on_event=summary, color="never", **judging)
+                    else:
+                        given = judging if operation == "up" else {}
+                        on.up(on_event=summary, color="never", suppress_outputs=True, **given)
+                took.append(time.perf_counter() - began)
+                changes = summary.changes
+            seconds[operation] = statistics.median(took)
+    if operations[-1] == "unchanged" and set(changes) - {"same"}:
         raise RuntimeError(f"{program} on {name}: a second up changed something: {changes}")
     return {"seconds": seconds, "resources": sum(changes.values())}
 
@@ -98,10 +108,18 @@ def in_process(*words: str) -> tuple[dict[str, Any], str]:
     return json.loads(ended.stdout), ended.stderr
 
 
-def one(program: str, name: str, count: int, *, judged: bool = False) -> dict[str, Any]:
+def one(
+    program: str,
+    name: str,
+    count: int,
+    operations: Sequence[str] = OPERATIONS,
+    *,
+    judged: bool = False,
+) -> dict[str, Any]:
     """One measurement in a process of its own."""
     words = ["-m", "benchmarks.platform", "--measure", program, "--stacks", name]
-    return in_process(*words, "--count", str(count), *(["--judged"] if judged else []))[0]
+    words += ["--count", str(count), "--operations", ",".join(operations)]
+    return in_process(*words, *(["--judged"] if judged else []))[0]
 
 
 def imports(name: str) -> dict[str, float]:
@@ -110,7 +128,7 @@ def imports(name: str) -> dict[str, float]:
     A package's time is its own modules' only, not that of what they import in turn.
     """
     words = ["-X", "importtime", "-m", "benchmarks.platform", "--measure", "esteira"]
-    _, errors = in_process(*words, "--stacks", name)
+    _, errors = in_process(*words, "--stacks", name, "--operations", "first")
     own: dict[str, float] = defaultdict(float)
     for micros, module in re.findall(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)", errors):
         parts = module.split(".")
@@ -121,7 +139,7 @@ def imports(name: str) -> dict[str, float]:
 
 def compare(name: str, rounds: int, tell: Callable[[], None]) -> dict[str, Any]:
     """All programs on one stack, in turns."""
-    count = one("esteira", name, 0)["resources"]
+    count = one("esteira", name, 0, ["first"])["resources"]
     taken: dict[str, dict[str, list[float]]] = {
         program: {operation: [] for operation in OPERATIONS} for program in PROGRAMS
     }
@@ -131,7 +149,8 @@ def compare(name: str, rounds: int, tell: Callable[[], None]) -> dict[str, Any]:
             for operation, seconds in one(program, name, count)["seconds"].items():
                 taken[program][operation].append(seconds)
             tell()
-        judged.append(one("esteira", name, count, judged=True)["seconds"]["preview"])
+        told = one("esteira", name, count, PREVIEWS, judged=True)
+        judged.append(told["seconds"]["preview"])
         tell()
     middle = {
         program: {operation: round(statistics.median(all_), 3) for operation, all_ in by.items()}
@@ -159,10 +178,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--measure", choices=PROGRAMS, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--judged", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--operations", default=",".join(OPERATIONS), help=argparse.SUPPRESS)
     given = parser.parse_args(words)
+    operations = [each for each in OPERATIONS if each in given.operations.split(",")]
     names = given.stacks.split(",")
     if given.measure:
-        found = measure(given.measure, names[0], given.count, judged=given.judged)
+        found = measure(given.measure, names[0], given.count, operations, judged=given.judged)
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
     console = Console(stderr=True)
