@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from esteira.review import grants
+from esteira.review.grants import text
 from esteira.review.plan import Change, Kind, Resource
 from esteira.review.protections import Area, Direction, judge
 from esteira.review.values import shown
@@ -25,8 +26,6 @@ class SecurityChange:
     """Whether it opens something to everyone, or a whole project."""
 
 
-_IAM: Final = re.compile(r"(?:IAM|Iam)(Member|Binding|Policy)$")
-_EVERYONE: Final = ("allUsers", "allAuthenticatedUsers")
 _ANYWHERE: Final = ("0.0.0.0/0", "::/0")
 
 
@@ -35,7 +34,7 @@ def changes(plan: Iterable[Change]) -> tuple[SecurityChange, ...]:
     planned = tuple(plan)
     found = [*_grants(planned)]
     for one in planned:
-        if not _IAM.search(one.resource.type):
+        if not grants.is_grant(one.resource.type):
             found += _whole(one)
             found += _properties(one)
     ranks = {direction: rank for rank, direction in enumerate(Direction)}
@@ -59,67 +58,28 @@ def changes(plan: Iterable[Change]) -> tuple[SecurityChange, ...]:
 
 def _grants(plan: Iterable[Change]) -> Iterator[SecurityChange]:
     """Grants given and taken. One that only moves to another name in the program is neither."""
-    given: dict[tuple[str, ...], Resource] = {}
-    taken: dict[tuple[str, ...], Resource] = {}
+    given: dict[grants.Grant, Resource] = {}
+    taken: dict[grants.Grant, Resource] = {}
     for one in plan:
-        if _IAM.search(one.resource.type):
-            given |= dict.fromkeys(_grants_of(one.new), one.resource)
-            taken |= dict.fromkeys(_grants_of(one.old), one.resource)
+        given |= dict.fromkeys(grants.of(one.new), one.resource)
+        taken |= dict.fromkeys(grants.of(one.old), one.resource)
     for sign, direction, word in (
         (given, Direction.WIDER, "gets"),
         (taken, Direction.NARROWER, "loses"),
     ):
         other = taken if sign is given else given
         for grant in sorted(sign.keys() - other.keys()):
-            member, role, where, condition = grant
             resource = sign[grant]
-            everyone = any(word in member for word in _EVERYONE)
-            project = resource.type.startswith(
+            project = grant.to_a_project or resource.type.startswith(
                 ("gcp:projects/", "gcp:folder/", "gcp:organizations/")
             )
             yield SecurityChange(
                 direction=direction,
-                area=Area.PUBLIC if everyone else Area.IAM,
+                area=Area.PUBLIC if grant.to_everyone else Area.IAM,
                 resource=resource,
-                what=f"{member} {word} {role} on {where}{condition}",
-                loud=direction is Direction.WIDER and (everyone or project),
+                what=f"{grant.member} {word} {grant.role} on {grant.where}{grant.condition}",
+                loud=direction is Direction.WIDER and (grant.to_everyone or project),
             )
-
-
-def _grants_of(resource: Resource | None) -> Iterator[tuple[str, ...]]:
-    """(member, role, where, condition) of each grant that a resource makes."""
-    if resource is None:
-        return
-    inputs = resource.inputs
-    where = _where(resource)
-    condition = inputs.get("condition")
-    suffix = f" if {shown(condition)}" if condition else ""
-    if resource.type.endswith("Policy"):
-        yield "whoever its policy names", shown(inputs.get("policyData")), where, suffix
-        return
-    members = inputs.get("members")
-    for member in members if isinstance(members, list) else [inputs.get("member")]:
-        yield _text(member, resource, "member"), _text(inputs.get("role")), where, suffix
-
-
-def _where(resource: Resource) -> str:
-    """What a grant is on: `topic flights`, `project esteira-prod`."""
-    rest = {
-        key: value
-        for key, value in resource.inputs.items()
-        if key not in ("member", "members", "role", "condition", "policyData", "location", "region")
-    }
-    named = {key: value for key, value in rest.items() if key != "project"} or rest
-    words = [f"{key} {_text(value, resource, key)}" for key, value in sorted(named.items())]
-    return ", ".join(words) or "the whole project"
-
-
-def _text(value: Any, resource: Resource | None = None, name: str = "") -> str:
-    if value is UNKNOWN:
-        urns = resource.dependencies.get(name, ()) if resource else ()
-        sources = sorted({urn.rpartition("::")[2] for urn in urns})
-        return f"(from {', '.join(sources[:2])})" if sources else "(known after it is made)"
-    return value if isinstance(value, str) else shown(value)
 
 
 # --- resources that are security as a whole -----------------------------------------------------
@@ -161,6 +121,7 @@ _GUARDS: Final = {
 _DOORS: Final = {
     "gcp:compute/routerNat:RouterNat": "a way out to the internet (Cloud NAT)",
     "gcp:compute/networkPeering:NetworkPeering": "a peering with another network",
+    "gcp:servicenetworking/connection:Connection": "a peering with Google's service network",
     "gcp:compute/vPNTunnel:VPNTunnel": "a VPN tunnel",
     "gcp:apigateway/gateway:Gateway": "a public API gateway",
     "gcp:iam/workloadIdentityPoolProvider:WorkloadIdentityPoolProvider": (
@@ -170,7 +131,7 @@ _DOORS: Final = {
 
 
 def _account(one: Resource) -> str:
-    return _text(one.inputs.get("accountId", one.name))
+    return text(one.inputs.get("accountId", one.name))
 
 
 def _firewall(change: Change) -> Iterator[SecurityChange]:
@@ -221,11 +182,11 @@ def _protocol(rule: Any) -> str:
     if not isinstance(rule, Mapping):
         return shown(rule)
     ports = ",".join(_strings(rule.get("ports")))
-    return f"{_text(rule.get('protocol'))}{':' + ports if ports else ''}"
+    return f"{text(rule.get('protocol'))}{':' + ports if ports else ''}"
 
 
 def _strings(value: Any) -> list[str]:
-    return [_text(one) for one in value] if isinstance(value, list) else []
+    return [text(one) for one in value] if isinstance(value, list) else []
 
 
 # --- properties that open, close or protect ------------------------------------------------------
@@ -257,7 +218,7 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _side(value: Any) -> str:
-    return "not set" if value is None else _text(value)
+    return "not set" if value is None else text(value)
 
 
 def _exposed(change: Change) -> Iterator[SecurityChange]:
@@ -266,11 +227,17 @@ def _exposed(change: Change) -> Iterator[SecurityChange]:
     inputs = change.new.inputs
     if inputs.get("ingress") == "INGRESS_TRAFFIC_ALL":
         yield _said(change, Direction.WIDER, Area.PUBLIC, "reached from the whole internet", True)
+    if str(inputs.get("loadBalancingScheme")).startswith("EXTERNAL") and _is_forwarding(change.new):
+        yield _said(change, Direction.WIDER, Area.PUBLIC, "an address on the whole internet", True)
     if inputs.get("invokerIamDisabled") is True:
         yield _said(change, Direction.WIDER, Area.PUBLIC, "called without any permission", True)
     ip = (inputs.get("settings") or {}).get("ipConfiguration") or {}
     if isinstance(ip, Mapping) and ip.get("ipv4Enabled") is True:
         yield _said(change, Direction.WIDER, Area.PUBLIC, "has a public address", True)
+
+
+def _is_forwarding(resource: Resource) -> bool:
+    return resource.type.endswith("ForwardingRule")
 
 
 def _said(

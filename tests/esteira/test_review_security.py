@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from localcloud.provider.values import UNKNOWN as NOT_KNOWN
 from tests.esteira.reviews import BUCKET, MEMBER, SERVICE, resource
 
 WIDER, CHANGED, NARROWER = Direction.WIDER, Direction.CHANGED, Direction.NARROWER
+ACCESS = "gcp:bigquery/datasetAccess:DatasetAccess"
 FIREWALL = "gcp:compute/firewall:Firewall"
 
 
@@ -72,6 +74,106 @@ class TestGrants:
             MEMBER, member=NOT_KNOWN, role="r", bucket="b", dependencies={"member": (account,)}
         )
         assert [what for _, what, _ in seen([], [grant])] == ["(from ingest) gets r on bucket b"]
+
+
+class TestOtherGrants:
+    """What gives access, and is not called IAM."""
+
+    def access(self, name: str = "a", **entry: Any) -> Resource:
+        return resource(ACCESS, name, datasetId="raw", **entry)
+
+    @pytest.mark.parametrize(
+        ("entry", "what", "loud"),
+        [
+            ({"groupByEmail": "analysts@example.com", "role": "READER"},
+             "group:analysts@example.com gets roles/bigquery.dataViewer", False),
+            ({"userByEmail": "x@p.iam.gserviceaccount.com", "role": "WRITER"},
+             "serviceAccount:x@p.iam.gserviceaccount.com gets roles/bigquery.dataEditor", False),
+            ({"userByEmail": "ana@example.com", "role": "roles/bigquery.dataOwner"},
+             "user:ana@example.com gets roles/bigquery.dataOwner", False),
+            ({"domain": "example.com", "role": "READER"},
+             "domain:example.com gets roles/bigquery.dataViewer", False),
+            ({"iamMember": "principalSet://iam/p", "role": "READER"},
+             "principalSet://iam/p gets roles/bigquery.dataViewer", False),
+            ({"iamMember": "allUsers", "role": "READER"},
+             "allUsers gets roles/bigquery.dataViewer", True),
+            ({"specialGroup": "allAuthenticatedUsers", "role": "READER"},
+             "allAuthenticatedUsers gets roles/bigquery.dataViewer", True),
+            ({"specialGroup": "projectReaders", "role": "READER"},
+             "projectReaders gets roles/bigquery.dataViewer", True),
+            ({"authorizedDataset": {"dataset": {"projectId": "p", "datasetId": "shared"},
+                                    "targetTypes": ["VIEWS"]}},
+             "every view of dataset p.shared gets read access", False),
+            ({"view": {"projectId": "p", "datasetId": "shared", "tableId": "late"}},
+             "view p.shared.late gets read access", False),
+            ({"routine": {"projectId": "p", "datasetId": "shared", "routineId": "mean"}},
+             "routine p.shared.mean gets read access", False),
+        ],
+    )  # fmt: skip
+    def test_an_entry_of_a_dataset_is_a_grant(
+        self, entry: dict[str, Any], what: str, loud: bool
+    ) -> None:
+        words = f"{what} on dataset raw"
+        assert seen([], [self.access(**entry)]) == [(WIDER, words, loud)]
+        assert seen([self.access(**entry)], []) == [
+            (NARROWER, words.replace(" gets ", " loses "), False)
+        ]
+        inline = resource("gcp:bigquery/dataset:Dataset", datasetId="raw", accesses=[entry])
+        assert seen([], [inline]) == [(WIDER, words, loud)]
+
+    def test_either_name_of_a_role_is_the_same_right(self) -> None:
+        before = self.access(groupByEmail="g@p", role="roles/bigquery.dataViewer")
+        assert seen([before], [self.access("b", groupByEmail="g@p", role="READER")]) == []
+
+    def test_a_view_that_is_authorised_from_a_dataset_to_come_says_from_which(self) -> None:
+        other = "urn:pulumi:prod::esteira::gcp:bigquery/dataset:Dataset::shared"
+        grant = self.access(
+            authorizedDataset={"dataset": {"projectId": NOT_KNOWN, "datasetId": NOT_KNOWN},
+                               "targetTypes": ["VIEWS"]},
+            dependencies={"authorizedDataset": (other,)},
+        )  # fmt: skip
+        assert [what for _, what, _ in seen([], [grant])] == [
+            "every view of dataset (from shared) gets read access on dataset raw"
+        ]
+
+    def test_a_reader_that_is_not_known_yet_says_where_it_comes_from(self) -> None:
+        account = "urn:pulumi:prod::esteira::gcp:serviceaccount/account:Account::ingest"
+        grant = self.access(
+            userByEmail=NOT_KNOWN, role="READER", dependencies={"userByEmail": (account,)}
+        )
+        assert [what for _, what, _ in seen([], [grant])] == [
+            "(from ingest) gets roles/bigquery.dataViewer on dataset raw"
+        ]
+
+    @pytest.mark.parametrize(
+        ("kind", "member", "right"),
+        [
+            ("CLOUD_IAM_SERVICE_ACCOUNT", "serviceAccount:x@p.iam", "a login as owner"),
+            ("CLOUD_IAM_USER", "user:x@p.iam", "a login as owner"),
+            ("BUILT_IN", "x@p.iam", "a login with a password as owner"),
+            (None, "x@p.iam", "a login with a password as owner"),
+        ],
+    )
+    def test_a_user_of_a_database_may_log_in(
+        self, kind: str | None, member: str, right: str
+    ) -> None:
+        inputs = {"name": "x@p.iam", "instance": "i", "type": kind, "databaseRoles": ["owner"]}
+        user = replace(resource("gcp:sql/user:User"), inputs=inputs)
+        words = f"{member} gets {right} on database instance i"
+        assert seen([], [user]) == [(WIDER, words, False)]
+
+    def test_lists_of_access_of_a_bucket_count(self) -> None:
+        one = resource(
+            "gcp:storage/bucketAccessControl:BucketAccessControl",
+            bucket="b", entity="allUsers", role="READER",
+        )  # fmt: skip
+        listed = resource(
+            "gcp:storage/bucketACL:BucketACL", bucket="b", roleEntities=["READER:allUsers"]
+        )
+        assert seen([], [one]) == [(WIDER, "allUsers gets READER on bucket b", True)]
+        assert seen([one], [listed]) == []
+        public = resource("gcp:storage/bucketACL:BucketACL", bucket="b", predefinedAcl="publicRead")
+        assert [loud for _, _, loud in seen([], [public])] == [True]
 
 
 class TestFirewall:
@@ -143,6 +245,12 @@ class TestProperties:
     def test_what_is_open_from_the_start_is_loud(self) -> None:
         service = resource(SERVICE, ingress="INGRESS_TRAFFIC_ALL")
         assert seen([], [service]) == [(WIDER, "reached from the whole internet", True)]
+
+    def test_a_load_balancer_of_the_internet_is_loud(self) -> None:
+        token = "gcp:compute/globalForwardingRule:GlobalForwardingRule"
+        rule = resource(token, loadBalancingScheme="EXTERNAL_MANAGED")
+        assert seen([], [rule]) == [(WIDER, "an address on the whole internet", True)]
+        assert seen([], [resource(token, loadBalancingScheme="")]) == []
 
     def test_a_key_of_an_identity_is_loud(self) -> None:
         found = seen([], [resource("gcp:serviceaccount/key:Key")])
