@@ -32,6 +32,7 @@ from workloads.product import Product
 log = logging.getLogger(__name__)
 
 BY_HAND: Final = "start it by hand: `esteira train {product}`"
+AGAIN: Final = "the monitor asks again with its next attempt, and with each window of the alarm"
 _FAULT: Final = (
     "Nothing by itself: what differs between training and serving is a fault to be mended, and a "
     "model trained on it would learn the fault."
@@ -128,6 +129,7 @@ class _Requests:
     ) -> str:
         import psycopg
 
+        from workloads.database import NoCertificates
         from workloads.retraining import requests
 
         try:
@@ -139,7 +141,9 @@ class _Requests:
                 as_of=as_of,
                 database=self.database,
             )
-        except requests.NoRetraining as error:
+        except requests.RecordsUnreachable as error:
+            raise NotAsked(str(error), passing=True) from error
+        except (requests.NoRetraining, NoCertificates) as error:
             raise NotAsked(str(error), passing=False) from error
         except psycopg.Error as error:
             raise NotAsked(f"PostgreSQL does not answer: {error}", passing=True) from error
@@ -304,8 +308,8 @@ def _act(
         return retraining(product, "performance" if worse else "drift", evidence, as_of), ""
     except NotAsked as error:
         log.warning("retraining of %s was not asked for: %s", product.name, error)
-        by_hand = BY_HAND.format(product=product.name)
-        text = f"Retraining could not be asked for ({error}); {by_hand}."
+        next_ = AGAIN if error.passing else BY_HAND.format(product=product.name)
+        text = f"Retraining could not be asked for ({error}); {next_}."
         return text, str(error) if error.passing else ""
 
 

@@ -74,6 +74,10 @@ class NoRetraining(RuntimeError):
     """Retraining cannot be asked for; says what to declare or to switch on."""
 
 
+class RecordsUnreachable(NoRetraining):
+    """The records do not answer now; another attempt may find them."""
+
+
 class InvalidEvidence(ValueError):
     """Evidence that cannot be kept, or told from other evidence."""
 
@@ -102,6 +106,7 @@ def ask(
 
     Raises:
         NoRetraining: the product declares none, or the stack has no database.
+        RecordsUnreachable: the database does not answer now.
         InvalidEvidence: it is no JSON.
     """
     from workloads.retraining.store import opened

@@ -17,7 +17,7 @@ from workloads import database
 from workloads.database import DatabaseSettings
 from workloads.release.states import Strategy
 from workloads.retraining import schema
-from workloads.retraining.requests import NoRetraining, Reason, Request, RequestState, key
+from workloads.retraining.requests import Reason, RecordsUnreachable, Request, RequestState, key
 from workloads.retraining.runs import UNDER_WAY, Decision, Run, RunState, check
 
 _GRACE: Final = "500ms"
@@ -330,14 +330,15 @@ def opened(settings: DatabaseSettings, actor: str) -> Iterator[Store]:
     """The store, over a connection of its own.
 
     Raises:
-        NoRetraining: PostgreSQL does not answer.
+        RecordsUnreachable: PostgreSQL does not answer, or no token for it is to be had.
     """
     import psycopg
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         connection = database.connect(settings, actor)
-    except psycopg.OperationalError as error:
-        raise NoRetraining(
+    except (psycopg.OperationalError, GoogleAuthError) as error:
+        raise RecordsUnreachable(
             "retraining is kept in PostgreSQL, which a stack has where `database.enabled` is true "
             f"and `esteira up STACK` makes; it does not answer: {' '.join(str(error).split())}"
         ) from error

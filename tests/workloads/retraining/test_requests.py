@@ -11,7 +11,14 @@ from tests.workloads.release.conftest import USERS, settings_of
 from workloads import product as products
 from workloads.database import DatabaseSettings
 from workloads.product import Product
-from workloads.retraining.requests import InvalidEvidence, NoRetraining, Reason, ask, key
+from workloads.retraining.requests import (
+    InvalidEvidence,
+    NoRetraining,
+    Reason,
+    RecordsUnreachable,
+    ask,
+    key,
+)
 from workloads.retraining.store import Store, opened
 
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
@@ -86,7 +93,7 @@ def test_a_database_that_does_not_answer_is_told(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", "127.0.0.1:1")
-    with pytest.raises(NoRetraining, match="does not answer"):
+    with pytest.raises(RecordsUnreachable, match="does not answer"):
         ask(product, Reason.PERSON, {}, by="ana", database=settings_of(USERS[0]))
 
 
