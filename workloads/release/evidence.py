@@ -2,6 +2,10 @@
 
 The log's table in BigQuery has one row for each predicted row (workloads/prediction_log); a row may
 be there twice, so rows count by their id. Answers of a shadow reached nobody, and do not count.
+
+A refusal of what the caller sent (422 and the like) says nothing about a version, and counts
+neither as an answer nor as an error; it is quick besides, and would make a version look fast. 429
+is a version that cannot keep up, and an error; so is whatever the server itself failed at.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ SAMPLE: Final = 10_000
 LEAST_VALUES: Final = 50
 """With fewer values than this on a side, two distributions differ by chance: 10 bins and 50 values
 give a divergence of 0.03 on average where there is none."""
-_FAILED: Final = 500
+_ANSWERED: Final = "status BETWEEN 200 AND 299"
+_FAILED: Final = "(status = 429 OR status >= 500)"
 _PERCENTILES: Final = (50, 95, 99)
 
 
@@ -79,14 +84,20 @@ class LoggedEvidence:
         figure = "CAST(NULL AS FLOAT64)" if guard is None else f"CAST({guard.sql} AS FLOAT64)"
         # The table and the guard are the product's own declaration; all else is a parameter.
         query = f"""
-            WITH rows_once AS ({self._rows_once()})
+            WITH
+              rows_once AS ({self._rows_once()}),
+              guards AS (
+                SELECT model_version, {figure} AS guard
+                FROM rows_once WHERE {_ANSWERED} GROUP BY model_version
+              )
             SELECT
               model_version,
               COUNT(*) AS requests,
-              COUNTIF(status >= {_FAILED}) AS errors,
-              APPROX_QUANTILES(IF(status < {_FAILED}, latency_ms, NULL), 100) AS latencies,
-              {figure} AS guard
-            FROM rows_once
+              COUNTIF({_FAILED}) AS errors,
+              APPROX_QUANTILES(IF({_ANSWERED}, latency_ms, NULL), 100) AS latencies,
+              ANY_VALUE(guard) AS guard
+            FROM rows_once LEFT JOIN guards USING (model_version)
+            WHERE {_ANSWERED} OR {_FAILED}
             GROUP BY model_version
         """  # noqa: S608
         found: dict[str, Side] = {}

@@ -36,8 +36,8 @@ class GuardMetric:
 
     name: str
     sql: str
-    """An aggregate in GoogleSQL over the columns of the prediction log, computed for each version,
-    such as `AVG(IF(answer, 1, 0))`."""
+    """An aggregate in GoogleSQL over the columns of the prediction log, computed for each version
+    over what it answered, such as `AVG(IF(answer, 1, 0))`."""
     tolerance: float
     """How far from the champion's figure the challenger's may be, in the figure's own unit."""
     worse: Worse = Worse.EITHER

@@ -113,6 +113,30 @@ def test_a_window_counts_each_row_once_by_version(guarded: Product, logged: Any)
     assert window.drift == pytest.approx(0, abs=0.02)
 
 
+def test_what_was_shed_is_an_error_and_what_was_refused_says_nothing(
+    guarded: Product, logged: Any
+) -> None:
+    def quick(number: int, status: int) -> PredictionLogged:
+        return row(number, "2", status=status, latency_ms=0.1, value=None, answer=None)
+
+    logged(
+        [
+            *(row(n, "2", latency_ms=100.0) for n in range(200)),
+            *(quick(1000 + n, 429) for n in range(60)),
+            *(quick(2000 + n, 503) for n in range(40)),
+            *(quick(3000 + n, status) for n, status in enumerate((400, 408, 413, 422) * 100)),
+        ]
+    )
+
+    side = LoggedEvidence(guarded).window("2", None, START, END).challenger
+
+    assert (side.requests, side.errors) == (300, 100)
+    # Were the refusals among them, half of all latencies would be 0.1 ms.
+    assert (side.p50, side.p95) == (100.0, 100.0)
+    # Of what was answered: else `IF(answer, 1, 0)` would take an error for a no.
+    assert side.guard == pytest.approx(0.25)
+
+
 def test_where_nothing_was_logged_there_is_no_evidence(product: Product, logged: Any) -> None:
     window = LoggedEvidence(product).window("2", "1", START, END)
 
