@@ -1,4 +1,4 @@
-"""Which files there are, and what is in them; a checkout has those of `prod` in `dashboards/`."""
+"""Which files there are, and what is in them."""
 
 from __future__ import annotations
 

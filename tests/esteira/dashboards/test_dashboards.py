@@ -1,4 +1,4 @@
-"""Dashboards and rules follow from the products, ask for what there is, and are up to date."""
+"""Dashboards and rules follow from the products, and ask for what there is."""
 
 from __future__ import annotations
 
@@ -31,9 +31,16 @@ RUNBOOKS = CHECKOUT / "docs" / "runbooks"
 ARGUMENTS = {"product": "flight-delay", "aip_storage_uri": "gs://models/run", "_env_file": None}
 
 
+PRODUCTS = ("flight-delay", "arrival-delay")
+"""Those that come with Esteira: a product that somebody adds changes no file of the examples."""
+EXAMPLES = CHECKOUT / "examples" / "dashboards"
+
+
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    return files.settings_of("prod")
+    return Settings.from_values(
+        {"environment": "prod", "project": "esteira-prod", "products": list(PRODUCTS)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +72,18 @@ def queries(boards: dict[str, Any], ruled: list[Any]) -> list[str]:
     return shown + [rule["expr"] for group in ruled for rule in group["rules"]]
 
 
-def test_what_is_committed_is_what_is_made(made: dict[Path, str]) -> None:
-    assert files.outdated(made, files.FOLDER) == [], "run `esteira dashboards generate`"
+def test_the_examples_are_what_is_made(made: dict[Path, str]) -> None:
+    assert files.outdated(made, EXAMPLES) == [], (
+        "run `esteira dashboards generate --out examples/dashboards`"
+    )
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_each_stack_has_its_products_and_no_others(stack: str) -> None:
+    settings = files.settings_of(stack)
+    made = files.generated(settings)
+    named = {path.stem.rpartition("-")[0] for path in made if path.suffix == ".json"}
+    assert named == {"esteira", *settings.products}
 
 
 def test_it_is_made_alike_each_time(settings: Settings, made: dict[Path, str]) -> None:
@@ -127,13 +144,13 @@ class TestGrafana:
             "esteira-overview",
             *(
                 f"{name}-{what}"
-                for name in products.names()
+                for name in PRODUCTS
                 for what in ("serving", "models", "stream")
                 if what != "stream" or products.load(name).own
             ),
         }
         overview = json.dumps(boards["esteira-overview"])
-        assert all(name in overview for name in products.names())
+        assert all(name in overview for name in PRODUCTS)
 
     def test_each_is_of_the_model(self, boards: dict[str, Any]) -> None:
         for uid, board in boards.items():
@@ -192,7 +209,7 @@ class TestRules:
     def test_each_product_is_told_of(self, ruled: list[Any]) -> None:
         assert [group["name"] for group in ruled] == [
             "esteira-servers",
-            *(f"esteira-{name}" for name in ("flight-delay", "arrival-delay")),
+            *(f"esteira-{name}" for name in PRODUCTS),
         ]
         expected = {kind for kind, *_ in MONITORS} | {f"retraining-{one}" for one, *_ in HELD}
         expected |= {"endpoint-errors", "endpoint-latency", "serving-saturated", "stale-model"}
