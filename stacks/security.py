@@ -30,8 +30,10 @@ def lay(settings: Settings, number: pulumi.Output[str], opts: pulumi.ResourceOpt
             args=GuardRailsArgs(
                 project=project,
                 regions=[settings.location],
-                # API Gateway calls the prediction API from outside; IAM decides who may.
-                public_services=settings.serving.api,
+                # API Gateway calls from outside, unless through a load balancer.
+                public_services=settings.serving.api
+                and not security.private_endpoint
+                and settings.serving.api_domain is None,
             ),
             opts=opts,
         )

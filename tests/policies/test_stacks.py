@@ -20,6 +20,7 @@ from policies.catalogue import RULES
 from policies.rule import AnyRule, Environment, Rule
 from stacks.program import program
 from tests.policies.conftest import Judge, Verdict
+from tests.stacks.conftest import EVERYTHING
 
 
 class Mocks(ProviderMocks):
@@ -55,9 +56,14 @@ class Monitor(pulumi_mocks.MockMonitor):
 
 
 @functools.cache
-def composed(stack: str) -> list[dict[str, Any]]:
-    """The resources of a stack, as the judge takes them; only to be looked at."""
+def composed(stack: str, *, everything: bool = False) -> list[dict[str, Any]]:
+    """The resources of a stack, as the judge takes them; only to be looked at.
+
+    With `everything`, its settings file and on top of it all that can be switched on.
+    """
     settings = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    if everything:
+        settings |= {f"esteira:{key}": value for key, value in EVERYTHING.items()}
     mocks = Mocks()
     monitor = Monitor(mocks)
     pulumi_mocks.set_mocks(mocks, project="esteira", stack=stack, monitor=monitor)
@@ -93,9 +99,15 @@ def verdicts(
     return [("the stack", judge(rule.name, *resources, options=options))]
 
 
-@pytest.mark.parametrize("environment", list(Environment))
-def test_a_stack_passes_every_policy_that_binds_it(judge: Judge, environment: Environment) -> None:
-    resources = composed(environment.value)
+@pytest.mark.parametrize(
+    ("environment", "everything"),
+    [*((one, False) for one in Environment), (Environment.PROD, True)],
+    ids=[*Environment, "prod with everything"],
+)
+def test_a_stack_passes_every_policy_that_binds_it(
+    judge: Judge, environment: Environment, everything: bool
+) -> None:
+    resources = composed(environment.value, everything=everything)
     assert len(resources) > 100
     decided = 0
     faults: list[str] = []

@@ -15,6 +15,25 @@ from stacks.program import program
 from stacks.settings import Settings, SettingsError
 
 EVERYTHING: dict[str, Any] = {
+    "security": {
+        "guardRails": True,
+        "accessPolicy": "123456789",
+        "perimeterMembers": ["group:operators@example.com"],
+    },
+    "network": {"nat": True},
+    "retention": {"landedFiles": 365, "rawRows": 1_000, "predictionRows": 400, "snapshots": 400},
+    "lifetime": {"idleDays": 90},
+    "access": {
+        "readers": ["group:analysts@example.com"],
+        "sensitiveReaders": ["group:privacy@example.com"],
+    },
+    "streaming": {"atLeastOnce": True},
+    "database": {"name": "esteira"},
+    "serving": {
+        "apiDomain": "predict.example.com",
+        "apiClients": ["web@acme-shop.iam.gserviceaccount.com"],
+    },
+    "workbench": {"enabled": True, "users": ["group:scientists@example.com"]},
     "alerts": {
         "enabled": True,
         "dashboards": True,
@@ -25,9 +44,8 @@ EVERYTHING: dict[str, Any] = {
         "teamsWebhookSecret": "teams-webhook",
         "slackWebhookSecret": "slack-webhook",
     },
-    "github": {"repository": "acme/flights", "branch": "main"},
-    "serving": {"apiDomain": "predict.example.com"},
     "budget": {"billingAccount": "012345-6789AB-CDEF01", "monthlyAmount": 500},
+    "github": {"repository": "acme/flights", "branch": "main"},
 }
 """Settings that switch on all that prod can have."""
 
@@ -44,6 +62,15 @@ class Composed:
         found = [one for one in self.mocks.find(token) if one.name == name]
         assert len(found) == 1, f"{token} {name}: {[one.name for one in self.mocks.find(token)]}"
         return found[0].inputs
+
+
+def configuration(environment: str, **groups: Any) -> dict[str, str]:
+    """What `compose` takes: an environment's configuration with these groups of settings."""
+    return {
+        "environment": environment,
+        "project": f"esteira-{environment}",
+        **{key: json.dumps(value) for key, value in groups.items()},
+    }
 
 
 type Compose = Callable[[dict[str, str]], Composed]

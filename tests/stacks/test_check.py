@@ -11,30 +11,36 @@ from localcloud.provider.configuration import Configuration
 from localcloud.provider.lifecycle import Lifecycle
 from stacks.settings import Environment
 from tests.localcloud.provider.test_refusals import TABLE
-from tests.stacks.conftest import Compose
+from tests.stacks.conftest import EVERYTHING, Compose, configuration
 
 _GRANT = re.compile(r"I(?:AM|am)(?:Member|Binding|Policy)$")
 
 
-@pytest.mark.parametrize("environment", list(Environment))
-def test_what_a_stack_declares_is_taken(compose: Compose, environment: Environment) -> None:
+@pytest.mark.parametrize(
+    ("environment", "groups"),
+    [*((one, {}) for one in Environment), (Environment.PROD, EVERYTHING)],
+    ids=[*Environment, "prod with everything"],
+)
+def test_what_a_stack_declares_is_taken(
+    compose: Compose, environment: Environment, groups: dict[str, Any]
+) -> None:
     # Composing checks each resource as it is declared; checking its inputs once more shows that
     # what Check answered (converted, named) is itself taken.
-    composed = compose({"environment": environment.value, "project": f"esteira-{environment}"})
+    composed = compose(configuration(environment.value, **groups))
     lifecycle = Lifecycle(None)
     refused: dict[str, Any] = {}
     for made in composed.mocks.made:
         package = made.token.partition(":")[0]
-        configuration = Configuration(package, project="p", region="us-central1")
-        _, found = lifecycle.check(made.token, made.name, made.inputs, configuration, seed=b"s")
+        provider = Configuration(package, project="p", region="us-central1")
+        _, found = lifecycle.check(made.token, made.name, made.inputs, provider, seed=b"s")
         if found:
             refused[f"{made.token} {made.name}"] = [str(failure) for failure in found]
     assert len(composed.mocks.made) > 20
     assert refused == {}
 
 
-def test_each_type_that_prod_uses_has_refusals(compose: Compose) -> None:
-    composed = compose({"environment": "prod", "project": "esteira-prod"})
+def test_each_type_that_prod_can_use_has_refusals(compose: Compose) -> None:
+    composed = compose(configuration("prod", **EVERYTHING))
     used = {made.token for made in composed.mocks.made}
     # Grants differ by what they are on alone, which `test_check` shows.
     assert {one for one in used if not _GRANT.search(one)} - set(TABLE) == set()

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
 
-from tests.stacks.conftest import EVERYTHING
+from tests.stacks.conftest import EVERYTHING, configuration
 
 RUN = "gcp:cloudrunv2/service:Service"
 SERVER = "mlflow-tracking"
 ROLES = ("train", "retrain", "release")
-
-
-def configuration(environment: str, **more: Any) -> dict[str, str]:
-    return {
-        "environment": environment,
-        "project": f"esteira-{environment}",
-        **{key: json.dumps(value) for key, value in more.items()},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +69,11 @@ class TestRecords:
 
     def test_outputs_say_where_records_are(self, dev: Any) -> None:
         told = dev.outputs["esteira"]
+        # Google keeps the name of a deleted instance for a week: dev has to come back before.
+        name = dev.inputs("DatabaseInstance", "esteira")["name"]
+        assert re.fullmatch(r"esteira-[0-9a-f]{7}", name)
         assert told["database"] == {
-            "connection_name": "esteira-dev:us-central1:esteira",
+            "connection_name": f"esteira-dev:us-central1:{name}",
             "address": "10.65.0.3",
             "databases": ["esteira", "mlflow"],
         }
