@@ -49,10 +49,17 @@ _BIGQUERY: Final[dict[Kind, str]] = {
     "timestamp": "TIMESTAMP",
 }
 _RANGES: Final = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+_LEAST: Final = msgspec.Meta(ge=-(2**63))
+_MOST: Final = msgspec.Meta(le=2**63 - 1)
+"""The bounds of a 64-bit integer, which is what an integer is to Avro, BigQuery and numpy."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all contracts. Subclasses set the class variables and declare annotated fields."""
+    """Base of all contracts. Subclasses set the class variables and declare annotated fields.
+
+    An integer that declares no bounds has those of 64 bits: JSON would allow it any length, and
+    whatever comes after the validation would fail at it.
+    """
 
     NAME: ClassVar[str]
     """Singular noun; the table and the topic are named after its plural."""
@@ -62,6 +69,37 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The field that tells one event from another. Two rows that share it are duplicates."""
     EVENT_TIME: ClassVar[str | None] = None
     """The field that says when it happened, which partitions the table."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # In time: msgspec reads the annotations when the contract is used first.
+        for name, hint in inspect.get_annotations(cls, eval_str=True).items():
+            bounded = _bounded(hint, [])
+            if bounded is not hint:
+                cls.__annotations__[name] = bounded
+
+
+def _bounded(hint: Any, metas: list[msgspec.Meta]) -> Any:
+    """The type with every integer in it held to 64 bits; the same one where that is so already."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        base, *extras = get_args(hint)
+        inner = _bounded(base, [*metas, *(one for one in extras if isinstance(one, msgspec.Meta))])
+        return hint if inner is base else Annotated[inner, *extras]
+    if origin in (Union, types.UnionType):
+        # What is said of the union as a whole is said of the integer in it.
+        args = get_args(hint)
+        inner = [_bounded(one, metas) for one in args]
+        changed = any(one is not other for one, other in zip(inner, args, strict=True))
+        return Union[tuple(inner)] if changed else hint  # noqa: UP007 - made of a tuple
+    if hint is not int:
+        return hint
+    missing: list[msgspec.Meta] = []
+    if all(one.ge is None and one.gt is None for one in metas):
+        missing.append(_LEAST)
+    if all(one.le is None and one.lt is None for one in metas):
+        missing.append(_MOST)
+    return Annotated[int, *missing] if missing else hint
 
 
 @dataclass(frozen=True)
@@ -183,7 +221,7 @@ def _allowed(
         f"{word} {value:g}"
         for key, word in _RANGES
         for meta in metas
-        if (value := getattr(meta, key)) is not None
+        if meta not in (_LEAST, _MOST) and (value := getattr(meta, key)) is not None
     ]
     for meta in metas:
         if meta.pattern is not None:
@@ -192,6 +230,8 @@ def _allowed(
             limits.append(f"of at least {meta.min_length} characters")
         if meta.max_length is not None:
             limits.append(f"of at most {meta.max_length} characters")
+    if _LEAST in metas or _MOST in metas:
+        limits.append("of at most 64 bits")
     text = " ".join([words, " and ".join(limits)]).strip()
     return f"{text}, or null" if nullable else text
 

@@ -82,6 +82,51 @@ class TestWireForms:
         assert json.loads(contracts.encode(row))["tail_number"] == {"string": "N14228"}
 
 
+class Count(Contract, frozen=True):
+    """Whole numbers, bounded on no side, on one, and as no value at all."""
+
+    NAME: ClassVar[str] = "count"
+    PLURAL: ClassVar[str] = "counts"
+    VERSION: ClassVar[int] = 1
+
+    any: Annotated[int, Meta(description="Any")] = 0
+    some: Annotated[int, Meta(ge=1, description="Some")] | None = None
+    other: Annotated[int | None, Meta(lt=0, description="Other")] = None
+    share: Annotated[float, Meta(description="Share")] = 0.5
+
+
+class TestIntegers:
+    """JSON knows no longest integer; Avro, BigQuery and numpy do."""
+
+    @pytest.mark.parametrize(
+        ("field", "value", "allowed"),
+        [
+            ("any", 2**63, "an integer of at most 64 bits"),
+            ("any", -(10**400), "an integer of at most 64 bits"),
+            ("some", 10**400, "an integer at least 1 and of at most 64 bits, or null"),
+            ("other", -(10**400), "an integer below 0 and of at most 64 bits, or null"),
+        ],
+    )
+    def test_one_of_more_than_64_bits_is_none(self, field: str, value: int, allowed: str) -> None:
+        for read in (
+            lambda: contracts.convert(Count, {field: value}),
+            lambda: contracts.decode(Count, json.dumps({field: value})),
+        ):
+            with pytest.raises(ContractViolation) as found:
+                read()
+            assert (found.value.field, found.value.allowed) == (field, allowed)
+
+    def test_one_of_64_bits_is_taken(self) -> None:
+        most = contracts.convert(Count, {"any": -(2**63), "some": 2**63 - 1, "other": -1})
+        assert (most.any, most.some) == (-(2**63), 2**63 - 1)
+
+    def test_those_who_ask_are_told(self) -> None:
+        told = contracts.json_schema(Count)["properties"]
+        assert (told["any"]["minimum"], told["any"]["maximum"]) == (-(2**63), 2**63 - 1)
+        assert told["some"]["anyOf"][0]["maximum"] == 2**63 - 1
+        assert "minimum" not in told["share"]
+
+
 class TestSchemas:
     def test_bigquery_columns(self) -> None:
         columns = {column["name"]: column for column in contracts.bigquery_schema(Parcel)}
