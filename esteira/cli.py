@@ -100,9 +100,13 @@ def preview(
         typer.Option(
             "--base",
             metavar="REF",
-            help="Review against the program at a Git revision, such as origin/main.",
+            help="Review against the program where this branch left a Git revision. Offline, the "
+            "branch that a pull request goes into is taken, or the remote's default, or main.",
         ),
     ] = None,
+    no_base: Annotated[
+        bool, typer.Option("--no-base", help="Review offline against nothing: all is new.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", help="Write the review to a file.")
     ] = None,
@@ -113,13 +117,13 @@ def preview(
     """Show what `up` would do. A review exits 1 if a mandatory policy forbids the update."""
     from esteira import operations
 
-    reviewing = form is not None or base is not None or output is not None
+    reviewing = form is not None or base is not None or no_base or output is not None
     if as_json and reviewing:
         fail("--json prints Pulumi's own digest; a review as JSON is --format json")
     if as_json:
         print_json(operations.digest(stack, console, offline=offline))
     elif reviewing:
-        found = operations.review(stack, console, offline=offline, base=base)
+        found = operations.review(stack, console, offline=offline, base=base, whole=no_base)
         _print_review(found, form or ReviewFormat.TEXT, output)
         if not found.passed:
             raise typer.Exit(1)
@@ -134,6 +138,10 @@ def _print_review(found: Review, form: ReviewFormat, output: Path | None) -> Non
 
     if form is ReviewFormat.JSON:
         text = json.dumps(found.as_dict(), indent=2) + "\n"
+    elif form is ReviewFormat.MARKDOWN and found.quiet:
+        # A comment that says that nothing happens is read by everyone, for nothing.
+        text = ""
+        console.print(f"{found.stack}: no changes, {found.comparison}", highlight=False)
     elif form is ReviewFormat.MARKDOWN:
         text = markdown.render(document(found))
     else:

@@ -100,7 +100,9 @@ def preview(name: str, console: Console, *, offline: bool) -> Changes:
     )
 
 
-def review(name: str, console: Console, *, offline: bool, base: str | None) -> Review:
+def review(
+    name: str, console: Console, *, offline: bool, base: str | None, whole: bool = False
+) -> Review:
     """What `up` would do, and what that means: for who has to judge it."""
     from esteira.review.run import review as run
 
@@ -110,6 +112,7 @@ def review(name: str, console: Console, *, offline: bool, base: str | None) -> R
             name,
             offline=offline,
             base=base,
+            whole=whole,
             judged=judged,
             progress=lambda line: status.update(escape(line)),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,10 @@ _PLAN: Final = (sys.executable, "-m", "esteira.review.planned")
 
 class NoSuchRevision(ValueError):
     """Git has no revision of that name here."""
+
+
+class NoBase(ValueError):
+    """There is nothing that a change could be compared with; the message says why."""
 
 
 class BaseFailed(RuntimeError):
@@ -73,6 +78,33 @@ def resolve(ref: str, root: Path = ROOT) -> Revision:
         )
     # In a shallow checkout the histories may have no commit in common.
     return Revision(ref=ref, commit=_git(root, "merge-base", "HEAD", commit) or commit)
+
+
+def default(root: Path = ROOT) -> Revision:
+    """The commit to compare with where none is named: where this branch left what it goes into.
+
+    That is the pull request's own base branch in its workflow, else the remote's default branch,
+    else `main`.
+
+    Raises:
+        NoBase: with why there is none.
+    """
+    if _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") is None:
+        raise NoBase(f"{root} is no Git checkout with a commit")
+    target = os.environ.get("GITHUB_BASE_REF")
+    # As a name that says which branch it is.
+    remote = _git(root, "rev-parse", "--abbrev-ref", "--verify", "--quiet", "origin/HEAD")
+    asked = [*([f"origin/{target}"] if target else []), remote or "origin/HEAD", "main"]
+    for ref in asked:
+        try:
+            found = resolve(ref, root)
+        except NoSuchRevision:
+            continue
+        shallow = _git(root, "rev-parse", "--is-shallow-repository") == "true"
+        if not shallow and _git(root, "rev-list", "--max-count=2", "--count", "HEAD") == "1":
+            raise NoBase("HEAD is the first commit")
+        return found
+    raise NoBase(f"Git knows none of {', '.join(asked)} here; fetch one, or name another")
 
 
 @contextlib.contextmanager
@@ -145,5 +177,8 @@ class Planning:
 
 def _git(root: Path, *words: str) -> str | None:
     """What Git says, or None if it fails."""
-    ran = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    try:
+        ran = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # there is no Git
+        return None
     return ran.stdout.strip() if ran.returncode == 0 else None

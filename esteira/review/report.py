@@ -83,11 +83,12 @@ def _comparison(review: Review) -> Iterator[Block]:
     elif one.basis is Basis.STATE:
         yield Paragraph(("Compared with the state of the stack.",))
     else:
+        why = f" ({one.note})" if one.note and not one.ref else ""
         yield Paragraph(
-            ("Compared with nothing: there is no state, so that everything is to be made. ",
+            (f"Compared with nothing{why}: there is no state, so that everything is to be made. ",
              "With ", Code("--base REF"), " it is compared with the program at a revision.")
         )  # fmt: skip
-    if one.note:
+    if one.note and one.ref:
         yield Alert(Alarm.WARNING, "What was to be compared could not be", [(Code(one.note),)])
 
 

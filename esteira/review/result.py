@@ -65,6 +65,15 @@ class Comparison:
     note: str = ""
     """What could not be done."""
 
+    def __str__(self) -> str:
+        match self.basis:
+            case Basis.STATE:
+                return "compared with the state of the stack"
+            case Basis.BASE:
+                return f"compared with the program at {self.ref} ({self.commit[:10]})"
+            case Basis.NOTHING:
+                return "compared with nothing"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
@@ -123,6 +132,11 @@ class Review:
     def empty(self) -> bool:
         """Whether nothing changes."""
         return not (self.changes or self.outputs or self.rebuilt or self.failure)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to tell: nothing changes, and nothing is forbidden."""
+        return self.empty and self.passed
 
     def as_dict(self) -> dict[str, Any]:
         """For a program."""

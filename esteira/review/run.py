@@ -9,7 +9,17 @@ from typing import Any
 from esteira.engine.stack import EngineFailed
 from esteira.paths import ROOT
 from esteira.review import compare, images, outputs, security
-from esteira.review.base import Base, BaseFailed, NewStack, Planning, planning, resolve
+from esteira.review.base import (
+    Base,
+    BaseFailed,
+    NewStack,
+    NoBase,
+    Planning,
+    Revision,
+    default,
+    planning,
+    resolve,
+)
 from esteira.review.cost import estimate
 from esteira.review.plan import Kind, ordered, read
 from esteira.review.planned import plan
@@ -18,7 +28,7 @@ from esteira.review.values import cleaned
 
 
 class NotComparable(ValueError):
-    """A stack cannot be compared with its state and with a revision at once."""
+    """What a stack was to be compared with contradicts itself."""
 
 
 def review(
@@ -26,6 +36,7 @@ def review(
     *,
     offline: bool,
     base: str | None,
+    whole: bool = False,
     judged: bool,
     progress: Callable[[str], None],
 ) -> Review:
@@ -34,12 +45,14 @@ def review(
     Args:
         stack: Its name.
         offline: Without credentials and state.
-        base: A Git revision whose program to compare with.
+        base: A Git revision whose program to compare with; without one, and offline, it is where
+            this branch left the one that it goes into (`base.default`).
+        whole: Offline, compare with nothing, so that everything is new.
         judged: Whether policies judge.
         progress: Is told what is being done.
 
     Raises:
-        NotComparable: `base` with a state.
+        NotComparable: `base` or `whole` with a state, or both.
         NoSuchRevision: Git does not know `base`.
         UnknownStack, NoEngine: see `esteira.engine.stack.opened`.
     """
@@ -48,30 +61,42 @@ def review(
             f"--base {base} compares two programs without state; add --offline, or leave --base "
             "out to compare with the state"
         )
-    words = ["esteira", "preview", stack, *(["--offline"] if offline else [])]
-    command = " ".join([*words, *(["--base", base] if base else []), "--format", "text"])
-    comparison = Comparison(basis=Basis.STATE if not offline else Basis.NOTHING)
+    if whole and not offline:
+        raise NotComparable("--no-base reviews without state; add --offline, or leave it out")
+    if base is not None and whole:
+        raise NotComparable(
+            f"--base {base} names what to compare with, --no-base says nothing: leave one out"
+        )
     with contextlib.ExitStack() as stacked:
         beside: Planning | None = None
+        revision: Revision | None = None
+        comparison = Comparison(basis=Basis.NOTHING if offline else Basis.STATE)
         if base is not None:
             revision = resolve(base)
-            comparison = Comparison(basis=Basis.BASE, ref=base, commit=revision.commit)
+        elif offline and not whole:
+            try:
+                revision = default()
+            except NoBase as error:
+                comparison = Comparison(basis=Basis.NOTHING, note=str(error))
+        command = _command(stack, offline=offline, revision=revision)
+        if revision is not None:
+            comparison = Comparison(basis=Basis.BASE, ref=revision.ref, commit=revision.commit)
             try:
                 beside = stacked.enter_context(planning(revision, stack))
             except (NewStack, BaseFailed) as error:
-                comparison = _without_base(base, error)
+                comparison = _without_base(revision.ref, error)
         try:
             planned, findings = plan(stack, offline=offline, judged=judged, progress=progress)
         except EngineFailed as error:
             failure = str(error).replace(f"{ROOT}/", "")
             return Review(stack=stack, command=command, comparison=comparison, failure=failure)
         found: Base | None = None
-        if beside is not None and base is not None:
-            progress(f"{stack}: the program at {base}")
+        if beside is not None and revision is not None:
+            progress(f"{stack}: the program at {revision.ref}")
             try:
                 found = beside.result()
             except BaseFailed as error:
-                comparison = _without_base(base, error)
+                comparison = _without_base(revision.ref, error)
     now = read(planned.digest, ROOT)
     resources = now.resources.values()
     facts: dict[str, Any] = {
@@ -112,6 +137,14 @@ def review(
             now.before.values(), planned.serving
         ),
     )  # fmt: skip
+
+
+def _command(stack: str, *, offline: bool, revision: Revision | None) -> str:
+    """What shows the same in full."""
+    words = ["esteira", "preview", stack]
+    if offline:
+        words += ["--offline", *(["--base", revision.ref] if revision else ["--no-base"])]
+    return " ".join([*words, "--format", "text"])
 
 
 def _without_base(base: str, error: Exception) -> Comparison:

@@ -105,6 +105,19 @@ def reviewed(
     )
 
 
+def finding(policy: str, *, mandatory: bool = True, decided: bool = True) -> Finding:
+    """Something that a policy found."""
+    return Finding(
+        policy=policy,
+        mandatory=mandatory,
+        decided=decided,
+        resource="urn:pulumi:prod::esteira::x::landing",
+        message="`versioning.enabled` is not set",
+        remedy="Set it.",
+        references=("house",),
+    )
+
+
 def sample() -> Review:
     """What docs/pull-requests.md shows: a pull request with something of each kind in it."""
     renamed = OutputChange(

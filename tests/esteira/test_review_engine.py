@@ -39,6 +39,11 @@ def needs_engine[T](test: T) -> T:
 GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
+def _runner_free() -> dict[str, str]:
+    """The environment without a pull request of our own that these tests may run for."""
+    return {name: value for name, value in os.environ.items() if name != "GITHUB_BASE_REF"}
+
+
 @dataclass
 class Checkout:
     """A checkout of its own, with one commit: this one as it is."""
@@ -67,7 +72,7 @@ class Checkout:
         return subprocess.run(
             [sys.executable, "-m", "esteira.cli", *words],
             cwd=self.folder,
-            env={**os.environ, **GIT, "ESTEIRA_STATE": str(self.state)},
+            env={**_runner_free(), **GIT, "ESTEIRA_STATE": str(self.state)},
             capture_output=True,
             text=True,
             check=False,
@@ -96,6 +101,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made.git("init", "--quiet", "--initial-branch=main")
     made.git("add", "--all")
     made.git("commit", "--quiet", "--message", "as it is")
+    # What this one comes from is told of no comparison, for there is none with the first commit.
+    made.git("commit", "--quiet", "--allow-empty", "--message", "and so it stays")
     (made.folder / ".esteira").symlink_to(TOOLS)
     if policies.ready():
         (made.folder / "policies/.venv").symlink_to(policies.PYTHON.parents[1])
@@ -119,7 +126,8 @@ def changed(checkout: Checkout) -> subprocess.CompletedProcess[str]:
     )
     try:
         comment = checkout.state.with_name("comment.md")
-        words = ("--offline", "--base", "main", "--format", "markdown", "--output", str(comment))
+        # Compared with main without being told so.
+        words = ("--offline", "--format", "markdown", "--output", str(comment))
         ended = checkout.esteira("preview", "prod", *words)
         assert comment.exists(), ended.stderr
         ended.stdout = comment.read_text()
@@ -182,6 +190,7 @@ def test_an_unchanged_program_changes_nothing(checkout: Checkout, changed: Ended
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert found["comparison"]["basis"] == "base"
+    assert found["comparison"]["ref"] == "HEAD"
     assert found["resources"] > 100
     assert (found["changes"], found["outputs"], found["images"]) == ([], [], [])
     assert found["cost"] == found["costBefore"]

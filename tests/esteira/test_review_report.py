@@ -9,30 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from esteira.engine.policies import Finding
 from esteira.review import markdown, outputs, plain, run
 from esteira.review.outputs import OutputChange
 from esteira.review.planned import Planned
 from esteira.review.report import document
 from esteira.review.result import Basis, Comparison, Review
 from localcloud.provider.values import UNKNOWN as NOT_KNOWN
-from tests.esteira.reviews import BUCKET, RECORDED, SERVICE, TOPIC, resource, reviewed, sample
+from tests.esteira.reviews import (
+    BUCKET,
+    RECORDED,
+    SERVICE,
+    TOPIC,
+    finding,
+    resource,
+    reviewed,
+    sample,
+)
 
 
 def comment(review: Review) -> str:
     return markdown.render(document(review))
-
-
-def finding(policy: str, *, mandatory: bool = True, decided: bool = True) -> Finding:
-    return Finding(
-        policy=policy,
-        mandatory=mandatory,
-        decided=decided,
-        resource="urn:pulumi:prod::esteira::x::landing",
-        message="`versioning.enabled` is not set",
-        remedy="Set it.",
-        references=("house",),
-    )
 
 
 class TestComment:

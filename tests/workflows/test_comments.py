@@ -139,7 +139,14 @@ def test_no_change_needs_no_comment_and_withdraws_the_one_that_is_there(
     assert github.comments == {}
     github.comment(NUMBER, preview("dev"))
     comment()
-    assert "no longer changes `dev`" in github.comments[NUMBER][0]["body"]
+    withdrawn = github.comments[NUMBER][0]["body"]
+    assert withdrawn.startswith("<!-- esteira-preview:dev -->\n")
+    assert "**No changes**: this pull request no longer changes `dev`." in withdrawn
+    assert "dev: unchanged" in comment(), "it is found again, and left as it is"
+    github.artifacts.clear()
+    github.upload(RUN, "preview-dev", {"preview.md": preview("dev", "again").encode()})
+    assert "dev: updated" in comment()
+    assert [one["body"] for one in github.comments[NUMBER]] == [preview("dev", "again")]
 
 
 def test_someone_elses_comment_with_our_marker_is_left_alone(

@@ -5,7 +5,8 @@ request's own code, so nothing in them is trusted:
 
 - which pull request it is, is asked of GitHub, by the commit that the event names;
 - an artifact is read from memory, one named file of it, up to a size;
-- the text has to begin with its stack's marker, and can call nobody by name.
+- the text has to begin with its stack's marker, and can call nobody by name. An empty one is of a
+  stack that nothing changes: nobody is told, unless a comment is there that says otherwise.
 """
 
 from __future__ import annotations
@@ -111,7 +112,10 @@ def publish(repository: Repository, number: int, stack: str, text: str) -> str:
     if not text.strip():
         if ours is None:
             return "nothing to say"
-        text = f"{marker(stack)}\nThis pull request no longer changes `{stack}`.\n"
+        text = (
+            f"{marker(stack)}\n\n### Preview of `{stack}`\n\n"
+            f"**No changes**: this pull request no longer changes `{stack}`.\n"
+        )
     if ours is None:
         repository.post(f"issues/{number}/comments", {"body": text})
         return "commented"
