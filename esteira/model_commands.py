@@ -17,6 +17,8 @@ from workloads.training.run import Runner
 
 if TYPE_CHECKING:
     from workloads.product import Product
+    from workloads.training.registration import Registration
+    from workloads.training.run import TrainingRun
 
 
 def train(
@@ -25,6 +27,14 @@ def train(
     split: Annotated[datetime | None, typer.Option(help="Hold rows out since then, UTC.")] = None,
     end: Annotated[datetime | None, typer.Option(help="Read no row from then on, UTC.")] = None,
     runner: Annotated[Runner, typer.Option(help="Who executes the pipeline.")] = Runner.VERTEX,
+    why: Annotated[
+        str,
+        typer.Option(help="Enter it in the records of retraining, if no run is under way there."),
+    ] = "",
+    commit: Annotated[
+        str,
+        typer.Option(metavar="SHA", help="The commit that asks, within the budget; with --why."),
+    ] = "",
     stack: OnStack = "local",
     as_json: AsJson = False,
 ) -> None:
@@ -32,11 +42,17 @@ def train(
 
     Without dates the rows are those that the product's `retraining` plans for a run that starts
     now; either all three are given, or none.
+
+    With --why it is one of the product's retraining runs: it waits for the one that is under way,
+    and a commit's also for the budget of the month. Then nothing is trained, and it says so.
     """
+    from esteira import claimed_training
     from workloads.product import load
     from workloads.training.runners import submit
     from workloads.training.submit import new_run
 
+    if commit and not why.strip():
+        fail("--why is empty; say why the commit asks, for those who read the records")
     declared = load(product)
     start, split, end = _rows_of(declared, start, split, end)
     own = outputs_of(stack, product)
@@ -49,12 +65,26 @@ def train(
         serving_image=own["endpoint"]["serving_image"],
         service_account=own["training"]["service_account"],
     )
-    with console.status(f"training {run.name}") as status:
-        registered = submit(
-            run,
-            runner,
-            on_progress=lambda step: status.update(f"{step.step}: {step.state.lower()}"),
+
+    with console.status(f"training {product}") as status:
+
+        def execute(run: TrainingRun) -> Registration:
+            return submit(
+                run,
+                runner,
+                on_progress=lambda step: status.update(f"{step.step}: {step.state.lower()}"),
+            )
+
+        claimed = (
+            claimed_training.claim(run, own, why, commit.lower(), status.update) if why else None
         )
+        if claimed is None:
+            registered = execute(run)
+        elif claimed.ours:
+            registered = claimed_training.train(run, own, claimed, execute, status.update)
+        else:
+            result(claimed_training.standing(claimed), as_json, claimed.message)
+            return
     metric = registered.metrics[declared.gate.metric]
     text = (
         f"version {registered.version}: {declared.gate.metric} {metric.value:.4f} "

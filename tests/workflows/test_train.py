@@ -260,6 +260,10 @@ class TestSummary:
             ({}, "training failed"),
             ({"registration": REGISTRATION}, "version 7 could not be compared"),
             (
+                {"registration": {"version": "", "run": "", "waits": "run r is under way"}},
+                "not trained now: run r is under way",
+            ),
+            (
                 {
                     "registration": REGISTRATION,
                     "decision": {
@@ -302,6 +306,47 @@ class TestSummary:
 
         assert len(text.encode()) < 1024 * 1024
         assert text.rstrip().endswith("all of it lies beside the model.")
+
+
+@pytest.mark.parametrize("by_hand", ["", "flight-delay"])
+def test_a_commit_asks_for_its_training_and_a_person_in_their_own_name(
+    tmp_path: Path, by_hand: str
+) -> None:
+    """What the step says to the command line; that keeps to single flight and budget."""
+    workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "train.yml").read_text())
+    steps = {one.get("id"): one for one in workflow["jobs"]["train"]["steps"]}
+    command = tmp_path / ".venv" / "bin" / "esteira"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >words\necho \'{"version": ""}\'\n')
+    command.chmod(0o755)
+    (tmp_path / "tools").symlink_to(CHECKOUT / "tools")
+    given = dict.fromkeys(steps["train"]["env"], "") | {"COMMIT": "3f2a9c1d", "ACTOR": "ana"}
+    given |= {"BY_HAND": by_hand, "PRODUCT": "flight-delay", "STACK": "dev", "RUNNER": "vertex"}
+    outputs = tmp_path / "outputs"
+    subprocess.run(
+        ["bash", "-e", "-c", steps["train"]["run"]],
+        cwd=tmp_path,
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_OUTPUT": str(outputs),
+            **given,
+        },
+        check=True,
+        timeout=60,
+    )
+
+    words = (tmp_path / "words").read_text().splitlines()
+    assert words[:2] == ["train", "flight-delay"]
+    asked = words[words.index("--why") + 1]
+    if by_hand:
+        assert "ana" in asked
+        assert "--commit" not in words
+    else:
+        assert words[words.index("--commit") + 1] == "3f2a9c1d"
+    # Nothing was trained, so there is nothing to compare.
+    assert outputs.read_text() == "version=\n"
+    assert steps["judge"]["if"] == "steps.train.outputs.version != ''"
 
 
 def test_a_field_of_several_lines_becomes_no_output(tmp_path: Path) -> None:

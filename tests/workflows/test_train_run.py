@@ -45,6 +45,7 @@ class Job(Runner):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.outputs = self.root / "outputs"
+        self.contexts |= {"github.actor": "ana"}
         self.contexts |= {f"inputs.{key}": value for key, value in self.inputs.items()}
 
     def run(self, workflow: str, job: str) -> int:
@@ -81,9 +82,10 @@ class Job(Runner):
             return not failed
         if condition == "${{ !cancelled() }}":
             return True
-        compared = re.fullmatch(r"([\w.]+) == '(\w+)'", condition)
+        compared = re.fullmatch(r"([\w.]+) (==|!=) '(\w*)'", condition)
         assert compared, f"nobody here knows what `{condition}` means"
-        return not failed and self.value(compared[1]) == compared[2]
+        equal = self.value(compared[1]) == compared[3]
+        return not failed and equal == (compared[2] == "==")
 
     def filled(self, text: object) -> str:
         return re.sub(r"\$\{\{\s*(.+?)\s*\}\}", lambda one: self.value(one[1]), str(text))
@@ -141,6 +143,10 @@ class Main:
         )
         assert ended.returncode == 0, ended.stderr[-4000:]
         return json.loads(ended.stdout) if ended.stdout.strip() else None
+
+    def turn(self) -> str:
+        """What the controller makes of the run that the workflow has left to it."""
+        return self.esteira("retraining", "run", NAME)["ended"]
 
     def push(self, **inputs: str) -> tuple[int, str]:
         """A commit that changes how the product is trained; the job's status and summary."""
@@ -218,21 +224,32 @@ def test_main_trains_compares_and_releases_the_better_model(main: Main) -> None:
     (first,) = main.esteira("models", "list", NAME)["versions"]
     assert "champion" in first["aliases"]
 
-    # All rows since January, by the other runner: better, so the canary begins.
-    status, summary = main.push(runner="kubeflow")
-    assert status == 0, summary
-    assert "## flight-delay on local: version 2 is approved, and its release has begun" in summary
-    assert "by kubeflow" in summary
-    assert "### Version 2 of flight-delay is approved" in summary
-    assert "### flight-delay, version 2" in summary
-    second, first = main.esteira("models", "list", NAME)["versions"]
-    assert second["code_version"] != first["code_version"]
-    assert "champion" in first["aliases"], "a canary earns its traffic"
-    assert second["release"] != "registered"
+    assert main.turn() == "released"
 
     # A worse one: green, and said.
     status, summary = main.push(start="2013-03-14")
     assert status == 0, summary
-    assert "version 3 is rejected; version 1 goes on serving" in summary
-    third = main.esteira("models", "list", NAME)["versions"][0]
-    assert third["gate"]["decision"] == "rejected"
+    assert "version 2 is rejected; version 1 goes on serving" in summary
+    second = main.esteira("models", "list", NAME)["versions"][0]
+    assert second["gate"]["decision"] == "rejected"
+    assert main.turn() == "rejected"
+
+    # All rows since January, by the other runner: better, so the canary begins.
+    status, summary = main.push(runner="kubeflow")
+    assert status == 0, summary
+    assert "## flight-delay on local: version 3 is approved, and its release has begun" in summary
+    assert "by kubeflow" in summary
+    assert "### Version 3 of flight-delay is approved" in summary
+    assert "### flight-delay, version 3" in summary
+    third, _, first = main.esteira("models", "list", NAME)["versions"]
+    assert third["code_version"] != first["code_version"]
+    assert "champion" in first["aliases"], "a canary earns its traffic"
+    assert third["release"] != "registered"
+
+    # While it is under way no other run is; what asks for one waits, and is not lost.
+    status, summary = main.push()
+    assert status == 0, summary
+    assert "## flight-delay on local: not trained now: run " in summary
+    assert len(main.esteira("models", "list", NAME)["versions"]) == 3
+    (waiting,) = main.esteira("retraining", "status", NAME)["requests"]
+    assert waiting["reason"] == "commit"

@@ -41,9 +41,8 @@ def summary(files: Files, product: str, stack: str, runner: str) -> str:
     """The whole of it, in Markdown."""
     registration, decision = files.document("registration"), files.document("decision")
     release, version = files.document("release"), files.document("version")
-    number = registration.get("version")
     lines = [
-        f"## {product} on {stack}: {_outcome(number, decision, release)}",
+        f"## {product} on {stack}: {_outcome(registration, decision, release)}",
         "",
         *_table(runner, registration, decision, release, version),
     ]
@@ -56,9 +55,13 @@ def summary(files: Files, product: str, stack: str, runner: str) -> str:
     return text if len(text.encode()) <= LIMIT else _cut(text)
 
 
-def _outcome(number: Any, decision: dict[str, Any], release: dict[str, Any]) -> str:
-    if number is None:
-        return "training failed"
+def _outcome(
+    registration: dict[str, Any], decision: dict[str, Any], release: dict[str, Any]
+) -> str:
+    number = registration.get("version")
+    if not number:
+        waits = registration.get("waits")
+        return f"not trained now: {waits}" if waits else "training failed"
     if not decision:
         return f"version {number} could not be compared"
     if decision["decision"] == "rejected":
@@ -83,6 +86,8 @@ def _table(
     rows: list[tuple[str, str]] = []
     if not registration:
         rows.append(("training", f"by {runner}; the log of the step **Train** says why it failed"))
+    elif not registration["run"]:
+        rows.append(("training", "the retraining controller trains it when its time has come"))
     else:
         rows.append(("training", f"run `{registration['run']}` by {runner}"))
     if decision:

@@ -27,6 +27,7 @@ from workloads.retraining.store import Store
 log = logging.getLogger(__name__)
 
 TRANSITION: Final = "retraining: product=%s run=%s state=%s why=%s"
+_TRAINS: Final = (RunState.STARTED, RunState.TRAINING)
 ATTEMPTS: Final = 5
 """Controllers that may fail at one step of a run before it is given up."""
 REMEMBERED: Final = 1_000
@@ -143,6 +144,9 @@ class Controller:
         judged = 0
         while run.under_way:
             before = run.state
+            if before in _TRAINS and (holder := self._store.holder(run)) is not None:
+                self._say(f"run {run.name} is left to {holder}, who trains it")
+                return run
             if before is not RunState.RELEASING:  # waiting for evidence is no attempt
                 if run.attempts >= ATTEMPTS:
                     why = f"given up after {run.attempts} attempts that ended while it was {before}"

@@ -80,11 +80,10 @@ def rule(
         return _with(ruling, wait=wanted, why=f"run {under_way.name} is under way")
     if any(one.reason is Reason.PERSON for one in wanted):
         return _with(ruling, start=wanted, why=_asked(wanted))
-    blocks = [
-        one
-        for one in (_debounce(plan, wanted, now), _cool_down(plan, runs, now), spent)
-        if one is not None
-    ]
+    # New code is no news of the data: there is nothing to wait for that would tell more.
+    commit = any(one.reason is Reason.COMMIT for one in wanted)
+    of_data = (_debounce(plan, wanted, now), _cool_down(plan, runs, now))
+    blocks = [one for one in (*(() if commit else of_data), spent) if one is not None]
     if blocks:
         longest = max(blocks, key=lambda one: one.until)
         return _with(

@@ -1,6 +1,7 @@
 """The tables of retraining in PostgreSQL, schema `retraining`: what was asked, and what came of it.
 
 `requests` and `runs` say how things stand; `decisions` says why, and can only be added to.
+`leases` says which runs somebody else trains, and until when the controller leaves those alone.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ CREATE TABLE IF NOT EXISTS retraining.decisions (
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX IF NOT EXISTS decisions_of_a_product ON retraining.decisions (product, id);
+CREATE TABLE IF NOT EXISTS retraining.leases (
+    run bigint PRIMARY KEY REFERENCES retraining.runs (id),
+    holder text NOT NULL,
+    until timestamptz NOT NULL
+);
 CREATE OR REPLACE FUNCTION retraining.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'retraining.decisions is append-only: % is refused', TG_OP;
@@ -86,4 +92,4 @@ def migrate(connection: Any) -> None:
     Args:
         connection: psycopg's, with autocommit.
     """
-    make_tables(connection, "retraining.decisions", _TABLES, LOCK)
+    make_tables(connection, "retraining.leases", _TABLES, LOCK)

@@ -11,7 +11,7 @@ from workloads.training.settings import TrainingSettings
 
 FOLDER: Final = "retraining"
 """Of the product's bucket of models; outcomes of jobs lie there."""
-Command = Literal["turn", "ask", "status", "history"]
+Command = Literal["turn", "ask", "claim", "settle", "status", "history"]
 
 
 class RetrainingSettings(TrainingSettings):
@@ -45,6 +45,22 @@ class RetrainingSettings(TrainingSettings):
         AwareDatetime | None,
         Field(description="Train as if it were then, for data that are replayed"),
     ] = None
+    retraining_start: Annotated[
+        AwareDatetime | None, Field(description="A claimed run learns from rows since then")
+    ] = None
+    retraining_split: Annotated[
+        AwareDatetime | None, Field(description="A claimed run holds rows out since then")
+    ] = None
+    retraining_end: Annotated[
+        AwareDatetime | None, Field(description="A claimed run reads no row from then on")
+    ] = None
+    retraining_run: Annotated[
+        str, Field(max_length=62, description="The claimed run that is settled")
+    ] = ""
+    retraining_version: Annotated[
+        str,
+        Field(pattern="^([0-9]+)?$", description="What the claimed run made; empty: it failed"),
+    ] = ""
     retraining_limit: Annotated[
         int, Field(ge=1, le=10_000, description="Lines of the history that are shown")
     ] = 100

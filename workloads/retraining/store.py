@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -225,6 +225,35 @@ class Store:
             "product = %s AND state = ANY(%s)", [product, [one.value for one in UNDER_WAY]]
         )
         return found[0] if found else None
+
+    def run(self, number: int) -> Run:
+        """A run by its number."""
+        (found,) = self._runs("id = %s", [number])
+        return found
+
+    def lease(self, run: Run, holder: str, length: timedelta) -> None:
+        """Have the controller leave a run alone for as long, by the clock of the database."""
+        self._connection.execute(
+            "INSERT INTO retraining.leases (run, holder, until)"
+            " VALUES (%s, %s, clock_timestamp() + %s)"
+            " ON CONFLICT (run) DO UPDATE SET holder = excluded.holder, until = excluded.until",
+            [run.id, holder, length],
+        )
+
+    def claimed(self, run: Run) -> bool:
+        """Whether somebody else has ever claimed a run to train it."""
+        found = self._connection.execute(
+            "SELECT 1 FROM retraining.leases WHERE run = %s", [run.id]
+        ).fetchone()
+        return found is not None
+
+    def holder(self, run: Run) -> str | None:
+        """Who trains a run instead of the controller now."""
+        found = self._connection.execute(
+            "SELECT holder FROM retraining.leases WHERE run = %s AND until > clock_timestamp()",
+            [run.id],
+        ).fetchone()
+        return None if found is None else found[0]
 
     def runs(self, product: str, limit: int = 100) -> list[Run]:
         """The newest first."""

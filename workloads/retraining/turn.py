@@ -11,9 +11,10 @@ import msgspec
 from workloads.database import DatabaseSettings, NoCertificates
 from workloads.product import Product
 from workloads.release.states import Strategy
-from workloads.retraining import held, triggers
+from workloads.retraining import claims, held, triggers
 from workloads.retraining import requests as asked
 from workloads.retraining.controller import Controller, Turn
+from workloads.retraining.policy import Range
 from workloads.retraining.requests import NoRetraining, Request
 from workloads.retraining.runs import Decision, Run, RunState
 from workloads.retraining.settings import RetrainingSettings
@@ -47,7 +48,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     """When requests that wait are looked at again, where that is known."""
     run: Run | None = None
-    """The run that was started or gone on with; of a status, the newest."""
+    """The run that was started or gone on with; of a status, the newest; of a claim, its own."""
+    ours: bool = False
+    """Of a claim: whether whoever claimed it trains the run now."""
     request: Request | None = None
     """The one that was written down."""
     requests: tuple[Request, ...] = ()
@@ -135,12 +138,10 @@ def _told(
     product: Product, settings: RetrainingSettings, database: DatabaseSettings, now: datetime
 ) -> Outcome:
     actor = settings.retraining_actor or "a person"
+    if settings.retraining_command in ("claim", "settle"):
+        return _claimed(product, settings, database, now, actor)
     if settings.retraining_command == "ask":
-        commit = settings.retraining_commit
-        reason = asked.Reason.COMMIT if commit else asked.Reason.PERSON
-        evidence: dict[str, Any] = {"why": settings.retraining_why}
-        # A person who asks twice means two; a commit is one, however often its build runs.
-        evidence["key"] = commit or f"{actor} {now.isoformat()}"[-200:]
+        reason, evidence = _evidence(settings, actor, now)
         request = asked.ask(
             product,
             reason,
@@ -165,6 +166,73 @@ def _told(
         newest = next(iter(store.runs(product.name, 1)), None)
         waiting = tuple(store.waiting(product.name))
     return Outcome(ok=True, message=_status(product, newest, waiting), run=newest, requests=waiting)
+
+
+def _evidence(
+    settings: RetrainingSettings, actor: str, now: datetime
+) -> tuple[asked.Reason, dict[str, Any]]:
+    commit = settings.retraining_commit
+    # A person who asks twice means two; a commit is one, however often its build runs.
+    key = commit or f"{actor} {now.isoformat()}"[-200:]
+    reason = asked.Reason.COMMIT if commit else asked.Reason.PERSON
+    return reason, {"why": settings.retraining_why, "key": key}
+
+
+def _claimed(
+    product: Product,
+    settings: RetrainingSettings,
+    database: DatabaseSettings,
+    now: datetime,
+    actor: str,
+) -> Outcome:
+    asked.declared(product)
+    try:
+        with opened(database, actor) as store:
+            if settings.retraining_command == "settle":
+                message = claims.settle(
+                    product,
+                    store,
+                    settings.retraining_run,
+                    now,
+                    version=settings.retraining_version,
+                    why=settings.retraining_why,
+                )
+                return Outcome(ok=True, message=message)
+            reason, evidence = _evidence(settings, actor, now)
+            found = claims.claim(
+                product,
+                store,
+                reason,
+                evidence,
+                by=actor,
+                now=now,
+                given=_given(settings),
+                strategy=Strategy(settings.retraining_strategy),
+            )
+    except Busy as error:
+        waits = bool(settings.retraining_commit)
+        return Outcome(ok=waits, ended=Ended.BUSY, message=str(error))
+    return Outcome(
+        # What a person named cannot wait.
+        ok=found.run is not None or reason is asked.Reason.COMMIT,
+        ended=Ended.WAITS if found.run is None else None,
+        message=found.why,
+        until=found.until,
+        run=found.run,
+        ours=found.ours,
+        request=found.request,
+    )
+
+
+def _given(settings: RetrainingSettings) -> Range | None:
+    start, split, end = (
+        settings.retraining_start,
+        settings.retraining_split,
+        settings.retraining_end,
+    )
+    if start is None or split is None or end is None:
+        return None
+    return Range(start=start, split=split, end=end)
 
 
 def _outcome(done: Turn, served: tuple[Request, ...]) -> Outcome:

@@ -38,10 +38,20 @@ def test_requests_within_the_debounce_are_one_run_and_do_not_put_it_off() -> Non
 
 def test_the_cool_down_is_reckoned_from_the_start_of_the_last_run() -> None:
     last = run_of(started_at=NOW - 3 * DAY)
-    waits = rule(product_of(), [request(reason=Reason.COMMIT)], [last], NOW)
+    waits = rule(product_of(), [request()], [last], NOW)
     assert waits.until == NOW + 4 * DAY
     assert "cool-down of 7 days" in waits.why
-    assert rule(product_of(), [request(reason=Reason.COMMIT)], [last], NOW + 4 * DAY).start
+    assert rule(product_of(), [request()], [last], NOW + 4 * DAY).start
+
+
+def test_a_commit_waits_for_neither_debounce_nor_cool_down_but_for_run_and_budget() -> None:
+    waiting = [request(1), request(2, Reason.COMMIT, asked_at=NOW)]
+    last = run_of(state=RunState.REJECTED, started_at=NOW - HOUR)
+    assert rule(product_of(), waiting, [last], NOW).start == tuple(waiting)
+    spent = rule(product_of(budget_per_month=1), waiting, [last], NOW)
+    assert (spent.start, spent.out_of_budget) == ((), True)
+    under_way = run_of(state=RunState.RELEASING)
+    assert under_way.name in rule(product_of(), waiting, [under_way], NOW).why
 
 
 @pytest.mark.parametrize(
