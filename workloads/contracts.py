@@ -74,22 +74,21 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         super().__init_subclass__(**kwargs)
         # In time: msgspec reads the annotations when the contract is used first.
         for name, hint in inspect.get_annotations(cls, eval_str=True).items():
-            bounded = _bounded(hint, [])
+            bounded = _bounded(hint)
             if bounded is not hint:
                 cls.__annotations__[name] = bounded
 
 
-def _bounded(hint: Any, metas: list[msgspec.Meta]) -> Any:
+def _bounded(hint: Any, metas: tuple[Any, ...] = ()) -> Any:
     """The type with every integer in it held to 64 bits; the same one where that is so already."""
     origin = get_origin(hint)
     if origin is Annotated:
         base, *extras = get_args(hint)
-        inner = _bounded(base, [*metas, *(one for one in extras if isinstance(one, msgspec.Meta))])
+        inner = _bounded(base, tuple(one for one in extras if isinstance(one, msgspec.Meta)))
         return hint if inner is base else Annotated[inner, *extras]
     if origin in (Union, types.UnionType):
-        # What is said of the union as a whole is said of the integer in it.
         args = get_args(hint)
-        inner = [_bounded(one, metas) for one in args]
+        inner = [_bounded(one) for one in args]
         changed = any(one is not other for one, other in zip(inner, args, strict=True))
         return Union[tuple(inner)] if changed else hint  # noqa: UP007 - made of a tuple
     if hint is not int:

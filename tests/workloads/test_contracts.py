@@ -89,9 +89,9 @@ class Count(Contract, frozen=True):
     PLURAL: ClassVar[str] = "counts"
     VERSION: ClassVar[int] = 1
 
-    any: Annotated[int, Meta(description="Any")] = 0
+    whole: Annotated[int, Meta(description="Any")] = 0
     some: Annotated[int, Meta(ge=1, description="Some")] | None = None
-    other: Annotated[int | None, Meta(lt=0, description="Other")] = None
+    other: Annotated[int | None, Meta(description="Other")] = None
     share: Annotated[float, Meta(description="Share")] = 0.5
 
 
@@ -101,11 +101,13 @@ class TestIntegers:
     @pytest.mark.parametrize(
         ("field", "value", "allowed"),
         [
-            ("any", 2**63, "an integer of at most 64 bits"),
-            ("any", -(10**400), "an integer of at most 64 bits"),
+            ("whole", 2**63, "an integer of at most 64 bits"),
+            ("whole", -(10**400), "an integer of at most 64 bits"),
             ("some", 10**400, "an integer at least 1 and of at most 64 bits, or null"),
-            ("other", -(10**400), "an integer below 0 and of at most 64 bits, or null"),
+            ("other", -(10**400), "an integer of at most 64 bits, or null"),
         ],
+        # Not by their values, one of which has 400 digits.
+        ids=["too large", "far too small", "bounded on one side", "in a union"],
     )
     def test_one_of_more_than_64_bits_is_none(self, field: str, value: int, allowed: str) -> None:
         for read in (
@@ -117,12 +119,12 @@ class TestIntegers:
             assert (found.value.field, found.value.allowed) == (field, allowed)
 
     def test_one_of_64_bits_is_taken(self) -> None:
-        most = contracts.convert(Count, {"any": -(2**63), "some": 2**63 - 1, "other": -1})
-        assert (most.any, most.some) == (-(2**63), 2**63 - 1)
+        most = contracts.convert(Count, {"whole": -(2**63), "some": 2**63 - 1, "other": -1})
+        assert (most.whole, most.some) == (-(2**63), 2**63 - 1)
 
     def test_those_who_ask_are_told(self) -> None:
         told = contracts.json_schema(Count)["properties"]
-        assert (told["any"]["minimum"], told["any"]["maximum"]) == (-(2**63), 2**63 - 1)
+        assert (told["whole"]["minimum"], told["whole"]["maximum"]) == (-(2**63), 2**63 - 1)
         assert told["some"]["anyOf"][0]["maximum"] == 2**63 - 1
         assert "minimum" not in told["share"]
 
