@@ -57,6 +57,8 @@ class TeamsRelayArgs:
     kms_key: pulumi.Input[str] | None = None
     topic_kms_key: pulumi.Input[str] | None = None
     bucket_kms_key: pulumi.Input[str] | None = None
+    access_log: pulumi.Input[str] | None = None
+    """Bucket that keeps a log of who touched the ledger."""
     deletion_protection: bool = False
     force_destroy: bool = False
     protect: bool = False
@@ -166,6 +168,11 @@ class TeamsRelay(pulumi.ComponentResource):
             encryption=None
             if args.bucket_kms_key is None
             else storage.BucketEncryptionArgs(default_kms_key_name=args.bucket_kms_key),
+            logging=None
+            if args.access_log is None
+            else storage.BucketLoggingArgs(
+                log_bucket=args.access_log, log_object_prefix=args.bucket
+            ),
             force_destroy=args.force_destroy,
             opts=child_opts(self, protect=args.protect),
         )

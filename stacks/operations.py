@@ -21,6 +21,7 @@ from stacks import alerts, dashboards, logs, security
 from stacks.alerts import platform as platform_alerts
 from stacks.alerts import serving as serving_alerts
 from stacks.alerts.desk import Desk, Watched
+from stacks.commons import Commons
 from stacks.data import Data
 from stacks.environment import environment, variable
 from stacks.foundation import ROOT, Foundation
@@ -59,11 +60,12 @@ class Operations:
     """Of what products share."""
 
 
-def lay(foundation: Foundation) -> Operations:
+def lay(foundation: Foundation, commons: Commons) -> Operations:
     """Make what products share: channels, the way to Teams, the sink, the budget.
 
     Args:
         foundation: Of this stack.
+        commons: Log who touches what the relay remembers.
     """
     settings = foundation.settings
     channels = _channels(foundation) if settings.alerts.enabled else None
@@ -91,7 +93,7 @@ def lay(foundation: Foundation) -> Operations:
     # The local cloud has an inbox instead of webhooks.
     told = bool(webhooks) or settings.environment is Environment.LOCAL
     if channels is not None and desk is not None and told:
-        relay = _relay(foundation, channels, webhooks)
+        relay = _relay(foundation, commons, channels, webhooks)
         if settings.alerts.scope is AlertScope.ALL:
             platform_alerts.undelivered(relay.push.subscription.name, desk, foundation.opts)
     return Operations(
@@ -267,7 +269,10 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
 
 
 def _relay(
-    foundation: Foundation, channels: NotificationChannels, webhooks: Mapping[str, str]
+    foundation: Foundation,
+    commons: Commons,
+    channels: NotificationChannels,
+    webhooks: Mapping[str, str],
 ) -> TeamsRelay:
     settings = foundation.settings
     image = Image(
@@ -311,6 +316,7 @@ def _relay(
             kms_key=foundation.key("run"),
             topic_kms_key=foundation.key("pubsub"),
             bucket_kms_key=foundation.key("storage"),
+            access_log=None if commons.access_log is None else commons.access_log.name,
             deletion_protection=settings.security.deletion_protection,
             force_destroy=settings.security.force_destroy,
             protect=settings.security.protect,

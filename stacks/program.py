@@ -51,7 +51,7 @@ def program() -> None:
     shared = foundation.lay(settings)
     common = commons.lay(shared)
     records = tracking.lay(shared, common)
-    watching = operations.lay(shared)
+    watching = operations.lay(shared, common)
     datas: dict[str, data.Data] = {}
     laid = {
         product.name: _lay(product, shared, common, records, watching, datas)

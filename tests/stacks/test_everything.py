@@ -56,6 +56,12 @@ def test_each_component_is_used_by_a_stack(everything: Composed) -> None:
     }
 
 
+def test_every_bucket_but_the_log_itself_says_who_touched_it(everything: Composed) -> None:
+    buckets = [one.inputs for one in everything.mocks.find("gcp:storage/bucket:Bucket")]
+    [log] = {one["logging"]["logBucket"] for one in buckets if "logging" in one}
+    assert [one["name"] for one in buckets if "logging" not in one] == [log]
+
+
 class TestGuards:
     """What Google itself refuses, once the settings ask for it."""
 
