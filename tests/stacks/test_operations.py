@@ -15,6 +15,7 @@ import pytest
 from components.log_metric import prometheus_name
 from components.metric_types import ALIGNERS, TABLE
 from components.series import REDUCERS
+from esteira.dashboards import files
 from localcloud.rest.discovery import Api
 from localcloud.services.monitoring.conditions import read
 from tests.stacks.conftest import EVERYTHING
@@ -165,7 +166,7 @@ class TestAlerts:
         alerts = {alert_of(policy) for policy in prod.of(ALERT).values()}
         assert alerts <= pages
         # A budget tells by itself; servers tell Prometheus more than Google counts.
-        rules = (CHECKOUT / "dashboards" / "prometheus" / "esteira.rules.yaml").read_text()
+        rules = files.generated(files.settings_of("prod"))[files.RULES]
         ruled = set(re.findall(r"docs/runbooks/([\w-]+)\.md", rules))
         assert pages - alerts - ruled == {"budget"}
 
