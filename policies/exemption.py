@@ -4,12 +4,14 @@ They are the option `exemptions` of each rule, so the rule is named by where the
 
     {"bucket-versioning": {"exemptions": [
         {"urn": "*::scratch", "reason": "thrown away daily, see T-12", "expires": "2027-01-31"}]}}
+
+After its last day an exemption fails the whole pack until somebody takes it out.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -100,6 +102,31 @@ class Exemptions:
         """The exemption that lets this resource break the rule today."""
         return next((x for x in self.all if x.covers(urn) and x.expires >= self.today), None)
 
-    def expired(self, urn: str) -> Exemption | None:
-        """One that did so until its last day."""
-        return next((x for x in self.all if x.covers(urn) and x.expires < self.today), None)
+
+def today() -> datetime.date:
+    """The day that exemptions are held against, the same wherever a stack is updated from."""
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def faults(options: Mapping[str, Mapping[str, Any]], today: datetime.date) -> Iterator[str]:
+    """What is wrong with exemptions, whatever they cover: an ended one is a debt that is due.
+
+    It is so where its resource keeps the rule by now, or is gone, or the rule only advises.
+
+    Args:
+        options: Of each rule, by its name.
+        today: The day.
+    """
+    for rule, given in sorted(options.items()):
+        for one in given.get("exemptions") or ():
+            try:
+                exemption = Exemption.read(rule, one)
+            except InvalidExemption as error:
+                yield str(error)
+                continue
+            if exemption.expires < today:
+                yield (
+                    f"{rule}: the exemption of `{exemption.urn}` ended on {exemption.expires} "
+                    f"({exemption.reason}); mend what it was for and take it out, or agree on "
+                    "another day"
+                )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from policies.catalogue import BY_NAME, RULES
-from policies.exemption import SCHEMA, Exemptions
+from policies.exemption import SCHEMA, Exemptions, today
 from policies.rule import AnyRule, Environment, Resource, Rule, StackRule
 
 NAME: Final = "esteira"
@@ -75,7 +74,7 @@ def _validation(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation
         if not rule.judges(args.resource_type):
             args.not_applicable(f"judges only {', '.join(rule.types)}")
         options = _options(rule, args.get_config())
-        exemptions = Exemptions.of(rule.name, options, _today())
+        exemptions = Exemptions.of(rule.name, options, today())
         resource = Resource(
             type=args.resource_type,
             name=args.name,
@@ -93,7 +92,7 @@ def _validation(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation
         for check in rule.checks:
             try:
                 for fault in check(resource):
-                    report(_message(rule, exemptions, resource.urn, fault), None)
+                    report(_message(rule, fault), None)
             except UnknownValueError as unknown:
                 undecided = undecided or unknown
         if undecided is not None:
@@ -105,7 +104,7 @@ def _validation(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation
 def _stack_validation(rule: StackRule) -> Callable[[StackValidationArgs, ReportViolation], None]:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         options = _options(rule, args.get_config())
-        exemptions = Exemptions.of(rule.name, options, _today())
+        exemptions = Exemptions.of(rule.name, options, today())
         judged = [
             Resource(
                 type=one.resource_type,
@@ -127,7 +126,7 @@ def _stack_validation(rule: StackRule) -> Callable[[StackValidationArgs, ReportV
             args.not_applicable(f"judges only {', '.join(rule.types)}")
         for resource, fault in rule.check(judged):
             if exemptions.allows(resource.urn) is None:
-                report(_message(rule, exemptions, resource.urn, fault), resource.urn)
+                report(_message(rule, fault), resource.urn)
 
     return validate
 
@@ -138,16 +137,8 @@ def _options(rule: AnyRule, given: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**defaults, **(given or {})}
 
 
-def _message(rule: AnyRule, exemptions: Exemptions, urn: str, fault: str) -> str:
-    lines = [fault, f"To mend: {rule.remedy}"]
-    lines.append(f"Reference: {', '.join(rule.references)}")
-    if expired := exemptions.expired(urn):
-        lines.insert(1, f"Its exemption ended on {expired.expires}: {expired.reason}")
-    return "\n".join(lines)
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(datetime.UTC).date()
+def _message(rule: AnyRule, fault: str) -> str:
+    return "\n".join([fault, f"To mend: {rule.remedy}", f"Reference: {', '.join(rule.references)}"])
 
 
 POLICIES: Final = [policy(rule) for rule in RULES]

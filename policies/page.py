@@ -33,7 +33,8 @@ language host, `--policy-pack policies` does the same.
 
 Each policy has the option `exemptions`, in `policies/config.json` under its name: the pattern of
 the urns (`urn`), why they may break it (`reason`), and the last day on which they may (`expires`).
-An exemption without a reason is refused, and after its last day it no longer helps.
+An exemption without a reason is refused. After its last day (in UTC) it no longer helps, and fails
+every preview and update until it is taken out, whatever it covers: so none is forgotten.
 
 References: CIS is the CIS Google Cloud Foundations Benchmark, GKE the CIS Google Kubernetes Engine
 Benchmark 1.6, CKV a check of Checkov; `house` is a rule of our own.

@@ -168,6 +168,17 @@ def test_the_engine_refuses_an_exemption_without_a_reason(prod: Judged, tmp_path
     assert "reason is required" in failure
 
 
+def test_an_exemption_that_has_ended_stops_a_stack_that_breaks_nothing(
+    prod: Judged, tmp_path: Path
+) -> None:
+    prod.config = tmp_path / "config.json"
+    exemption = {"urn": "*::gone", "reason": "moves next week", "expires": "2020-01-31"}
+    prod.config.write_text(json.dumps({"bucket-access-log": {"exemptions": [exemption]}}))
+    found, failure = prod.run(lambda: None, "preview")
+    assert found == []
+    assert "bucket-access-log: the exemption of `*::gone` ended on 2020-01-31" in failure
+
+
 @pytest.mark.long
 def test_a_prod_that_protects_nothing_is_refused_by_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
 
+from policies import exemption
 from tests.policies.conftest import Judge
 
 RULE = "bucket-versioning"
@@ -30,10 +32,36 @@ def test_an_exemption_is_for_what_it_names_only(judge: Judge) -> None:
     assert judge("bucket-uniform-access", SCRATCH).violations
 
 
-def test_an_expired_exemption_fails_and_says_so(judge: Judge) -> None:
+def test_an_expired_exemption_no_longer_helps(judge: Judge) -> None:
     verdict = judge(RULE, SCRATCH, options=options(expires="2020-01-31"))
     assert len(verdict.violations) == 1
-    assert "Its exemption ended on 2020-01-31: thrown away every day" in verdict.violations[0][1]
+
+
+class TestFaults:
+    """What is looked at before any resource is: no rule has to judge anything."""
+
+    TODAY = datetime.date(2026, 11, 22)
+
+    def told(self, **changes: Any) -> list[str]:
+        return list(exemption.faults({RULE: options(**changes), "x": {}}, self.TODAY))
+
+    def test_one_holds_through_its_last_day(self) -> None:
+        assert self.told(expires="2026-11-22") == []
+
+    def test_one_that_has_ended_is_told_with_its_policy_its_urn_and_its_day(self) -> None:
+        [told] = self.told(expires="2026-11-21")
+        assert told.startswith(
+            "bucket-versioning: the exemption of `*::scratch` ended on 2026-11-21 (thrown away"
+        )
+
+    def test_all_are_told(self) -> None:
+        ended = options(expires="2020-01-31")
+        found = exemption.faults({RULE: ended, "bucket-access-log": ended}, self.TODAY)
+        assert [one.partition(":")[0] for one in found] == ["bucket-access-log", RULE]
+
+    def test_a_day_that_no_calendar_has_is_told(self) -> None:
+        [told] = self.told(expires="2027-02-31")
+        assert "`expires` is '2027-02-31'; allowed: a day" in told
 
 
 @pytest.mark.parametrize(

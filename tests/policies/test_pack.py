@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -76,3 +77,25 @@ def test_what_binds_nowhere_else_binds_in_prod() -> None:
     assert in_prod
     assert not any(one.level.binds(Environment.DEV) for one in in_prod)
     assert not any(one.level.binds(Environment.LOCAL) for one in in_prod)
+
+
+def configure(pack: Pack, config: dict[str, Any]) -> None:
+    """Tell the pack its options, as the engine does before it judges anything."""
+    request = analyzer_pb2.ConfigureAnalyzerRequest()
+    for name, options in config.items():
+        request.policyConfig[name].properties.update(options)
+    pack.Configure(request)
+
+
+@pytest.mark.parametrize("rule", ["bucket-versioning", "bucket-access-log"])
+def test_an_exemption_that_has_ended_fails_the_pack_whatever_it_covers(
+    pack: Pack, rule: str
+) -> None:
+    """Before a resource is judged: so also where none breaks the rule, or it only advises."""
+    exemption = {"urn": "*::nothing", "reason": "not yet decided", "expires": "2020-01-31"}
+    with pytest.raises(grpc.RpcError) as refused:
+        configure(pack, {rule: {"exemptions": [exemption]}})
+    told = f"{rule}: the exemption of `*::nothing` ended on 2020-01-31 (not yet decided)"
+    assert told in str(refused.value)
+    configure(pack, {rule: {"exemptions": [{**exemption, "expires": "9999-12-31"}]}})
+    configure(pack, {})
