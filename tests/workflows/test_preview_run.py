@@ -265,13 +265,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(github, push)
 
 
-def test_a_pull_request_gets_one_comment_that_follows_it(story: Story) -> None:
-    # Neither dev nor anybody's attention: it changes files that no resource comes from.
+def test_a_pull_request_that_changes_no_resource_gets_no_comment(story: Story) -> None:
     status, summary = story.push({})
     assert (status, summary) == (0, "")
     assert story.ours == []
     assert story.github.writes == []
 
+
+def test_a_pull_request_gets_one_comment_that_follows_it(story: Story) -> None:
     status, summary = story.push({"retention": {"temporaryFiles": 21}})
     assert status == 0
     (comment,) = story.ours
