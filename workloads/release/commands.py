@@ -131,6 +131,11 @@ def describe(status: Status) -> str:
                 f"  {window.start:%H:%M:%S} to {window.end:%H:%M:%S}, "
                 f"{window.challenger.requests} requests: {said}"
             )
+    elif release is not None and status.watched_until is not None:
+        lines.append(
+            f"version {release.version} is watched until {status.watched_until:%Y-%m-%d %H:%M} "
+            f"UTC: evidence against it makes version {status.previous} champion again"
+        )
     elif release is not None and release.state in (State.ABORTED, State.ROLLED_BACK):
         lines.append(f"version {release.version} was {_words(release.state)}: {release.reason}")
     lines += [

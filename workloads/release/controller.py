@@ -1,6 +1,7 @@
 """The release controller: one state machine over every target.
 
-registered → shadow → canary → full → retired, aborted and rolled back from any of them. Each step
+registered → shadow → canary → full → retired, aborted and rolled back from any of them; a champion
+is watched for a while, and the release aborted as long as that lasts. Each step
 is written down, then done, then written down as done; what it does it may do again. So a controller
 that was killed anywhere is mended by running it again, and whoever runs it next goes on from there.
 """
@@ -20,7 +21,8 @@ from workloads.release import targets
 from workloads.release.acts import Acts, Progress, Versions
 from workloads.release.approval import require_approval
 from workloads.release.evidence import Evidence, LoggedEvidence
-from workloads.release.judgement import Action, Ruling, Verdict, enough, judge, rule
+from workloads.release.judgement import Action, Ruling, rule
+from workloads.release.looking import Looks
 from workloads.release.records import Record
 from workloads.release.shadow import Rehearsal, Shadow
 from workloads.release.smoke import SmokeTestFailed
@@ -31,9 +33,6 @@ from workloads.release.targets import DeployFailed, Served, Target
 log = logging.getLogger(__name__)
 
 TRANSITION: Final = "release: product=%s version=%s state=%s share=%s reason=%s"
-_KEPT: Final = 50
-"""Verdicts of one step that are kept in its record."""
-
 Approval = Callable[[Product, Version, Version | None], None]
 
 
@@ -59,6 +58,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The release under way; else the newest."""
     waits_for: str
     """What the release under way waits for; empty where there is none."""
+    watched_until: datetime | None = None
+    """Until when evidence may still take the champion back; None where nothing does."""
 
 
 class Controller:
@@ -95,12 +96,20 @@ class Controller:
         self._store = store
         self._target = target or targets.of(product, service_account)
         self._registry = registry or Registry(product)
-        self._evidence = evidence or LoggedEvidence(product)
-        self._rehearsal = rehearsal or Shadow(product)
         self._approval = approval
         self._clock = clock
         self._say = on_progress
         self._acts = Acts(product, self._target, self._registry, on_progress)
+        self._looks = Looks(
+            product,
+            store,
+            self._target,
+            self._registry,
+            evidence or LoggedEvidence(product),
+            rehearsal or Shadow(product),
+            clock,
+            on_progress,
+        )
 
     def promote(
         self,
@@ -157,7 +166,7 @@ class Controller:
         return self.status()
 
     def advance(self, *, whatever_the_evidence_says: bool = False) -> Status:
-        """Go on with the release under way, as far as evidence allows; none is fine too.
+        """Go on with the release under way, as far as evidence allows; else look at the champion.
 
         Args:
             whatever_the_evidence_says: take one step now; for a person who answers for it.
@@ -170,20 +179,30 @@ class Controller:
             record = self._store.find(self._product.name)
             if record is not None:
                 self._walk(record, forced=whatever_the_evidence_says)
+            else:
+                self._watch()
         return self.status()
 
     def abort(self, reason: str) -> Status:
-        """Stop the release under way; the champion gets all traffic.
+        """Stop the release under way; whoever was champion before it gets all traffic.
+
+        A release whose champion is still watched counts as under way.
 
         Raises:
             NothingUnderWay: there is none.
+            SmokeTestFailed: the version to return to does not answer rightly; all stays.
         """
-        with self._store.alone(self._product.name, wait=True):
-            record = self._store.find(self._product.name)
-            if record is None or not record.under_way or record.state is State.FULL:
+        name = self._product.name
+        with self._store.alone(name, wait=True):
+            record = self._store.find(name)
+            if record is not None and record.state is State.FULL:
+                self._walk(record)  # one that was killed on its way back
+                return self.status()
+            record = record or self._looks.watched(name)
+            if record is None:
                 raise NothingUnderWay(
-                    f"no release of {self._product.name} is under way; a champion is taken back "
-                    f"with `esteira release rollback {self._product.name}`"
+                    f"no release of {name} is under way, and its champion is not watched any more; "
+                    f"a champion is taken back with `esteira release rollback {name}`"
                 )
             self._stop(record, State.ABORTED, reason)
         return self.status()
@@ -218,6 +237,8 @@ class Controller:
         name = self._product.name
         champion, previous = (self._registry.find(one) for one in (CHAMPION, PREVIOUS))
         under_way = self._store.find(name)
+        watched = None if under_way is not None else self._looks.watched(name)
+        until = None if watched is None else watched.entered_at + self._product.release.watch_time
         return Status(
             product=name,
             target=self._target.name,
@@ -226,13 +247,14 @@ class Controller:
             served=tuple(self._target.served()),
             release=under_way or self._store.latest(name),
             waits_for="" if under_way is None else self._waits_for(under_way),
+            watched_until=until,
         )
 
     def _walk(self, record: Record, *, forced: bool = False) -> Record:
         """Take steps until nothing is left to do now."""
         while record.under_way:
             if record.intent is None:
-                record, ruling = self._rule(record)
+                record, ruling = self._looks.rule(record)
                 if ruling.action is Action.WAIT and forced:
                     ruling = Ruling(action=Action.ADVANCE, reason=f"told to by {self._store.actor}")
                     forced = False
@@ -248,51 +270,20 @@ class Controller:
             record = self._carry_out(record)
         return record
 
+    def _watch(self) -> None:
+        """Take the champion back where the evidence since it became champion is against it."""
+        record = self._looks.watched(self._product.name)
+        if record is None:
+            return
+        record, reason = self._looks.wrong(record)
+        if reason is not None:
+            self._stop(record, State.ABORTED, f"as champion: {reason}")
+
     def _stop(self, record: Record, to: State, reason: str) -> Record:
         return self._carry_out(self._intend(record, Transition(to=to, reason=reason)))
 
     def _intend(self, record: Record, transition: Transition) -> Record:
         return self._store.intend(record, transition, self._clock(), record.verdicts)
-
-    def _rule(self, record: Record) -> tuple[Record, Ruling]:
-        """What is to be done now, by the evidence there is."""
-        champion = self._registry.find(CHAMPION)
-        number = None if champion is None else champion.number
-        if number not in (record.champion, record.version):
-            reason = (
-                f"the champion is version {number} now, and was {record.champion} when this "
-                "release began: the gate has not compared with it"
-            )
-            return record, Ruling(action=Action.ABORT, reason=reason)
-        if record.state is State.REGISTERED or champion is None:
-            return record, Ruling(action=Action.ADVANCE, reason=record.reason)
-        if record.state is State.SHADOW:
-            return self._look_at_shadow(record, champion)
-        return self._look_at_canary(record)
-
-    def _look_at_shadow(self, record: Record, champion: Version) -> tuple[Record, Ruling]:
-        challenger = self._registry.get(record.version)
-        self._say(f"asking version {record.version} what version {champion.number} was asked")
-        now = self._clock()
-        window = self._rehearsal.window(self._target, challenger, champion, now)
-        verdict = judge(self._product.release, window)
-        record = self._store.look(record, [verdict], now)
-        if not verdict.clean:
-            reason = f"in the shadow ({window.source}): {'; '.join(verdict.breaches)}"
-            return record, Ruling(action=Action.ABORT, reason=reason)
-        rows = window.challenger.requests
-        drifted = "" if window.drift is None else f", divergence {window.drift:.3f}"
-        reason = f"clean on {rows} rows of the {window.source}{drifted}"
-        return record, Ruling(action=Action.ADVANCE, reason=reason)
-
-    def _look_at_canary(self, record: Record) -> tuple[Record, Ruling]:
-        policy, now = self._product.release, self._clock()
-        window = self._evidence.window(record.version, record.champion, record.looked_at, now)
-        verdicts: list[Verdict] = list(record.verdicts)
-        if enough(policy, window):
-            verdicts = [*verdicts, judge(policy, window)][-_KEPT:]
-            record = self._store.look(record, verdicts, now)
-        return record, rule(policy, verdicts, record.entered_at, now)
 
     def _following(self, record: Record, reason: str) -> Transition:
         """The next state of a release that goes on."""

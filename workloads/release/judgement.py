@@ -17,7 +17,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     requests: int
     errors: int
-    """Requests that the server failed: status 500 and above."""
+    """Requests that the server failed: status 500 and above, and 429."""
     p50: float | None = None
     """Latency of its answers, milliseconds, by percentile; None where it was not measured."""
     p95: float | None = None
@@ -102,26 +102,11 @@ def rule(
         now: The present.
     """
     age = now - entered
-    if verdicts:
-        newest = verdicts[-1]
-        rate = newest.window.challenger.error_rate
-        if rate >= policy.broken_rate:
-            reason = (
-                f"{rate:.1%} of the challenger's requests failed; from {policy.broken_rate:.0%} "
-                "on, one window is enough"
-            )
-            return Ruling(action=Action.ABORT, reason=reason)
-        recent = verdicts[-policy.breaches_of :]
-        breached = sum(not one.clean for one in recent)
-        if not newest.clean and breached >= policy.breaches:
-            reason = (
-                f"{breached} of the last {len(recent)} windows breach, the newest too: "
-                + "; ".join(newest.breaches)
-            )
-            return Ruling(action=Action.ABORT, reason=reason)
-        streak = _streak(verdicts)
-        if streak >= policy.clean and age >= policy.step_time:
-            return Ruling(action=Action.ADVANCE, reason=f"{streak} clean windows in a row")
+    if reason := alarm(policy, verdicts):
+        return Ruling(action=Action.ABORT, reason=reason)
+    streak = _streak(verdicts)
+    if streak >= policy.clean and age >= policy.step_time:
+        return Ruling(action=Action.ADVANCE, reason=f"{streak} clean windows in a row")
     if age >= policy.most_step_time:
         reason = (
             f"not convinced within {_hours(policy.most_step_time)}: {len(verdicts)} windows with "
@@ -130,6 +115,26 @@ def rule(
         )
         return Ruling(action=Action.ABORT, reason=reason)
     return Ruling(action=Action.WAIT, reason=_wanted(policy, verdicts, age))
+
+
+def alarm(policy: ReleasePolicy, verdicts: Sequence[Verdict]) -> str | None:
+    """Why windows, the newest last, are enough to stop a release; None if they are not."""
+    if not verdicts:
+        return None
+    newest = verdicts[-1]
+    rate = newest.window.challenger.error_rate
+    if rate >= policy.broken_rate:
+        return (
+            f"{rate:.1%} of its requests failed; from {policy.broken_rate:.0%} on, one window is "
+            "enough"
+        )
+    recent = verdicts[-policy.breaches_of :]
+    breached = sum(not one.clean for one in recent)
+    if newest.clean or breached < policy.breaches:
+        return None
+    return f"{breached} of the last {len(recent)} windows breach, the newest too: " + "; ".join(
+        newest.breaches
+    )
 
 
 def _errors(policy: ReleasePolicy, window: Window) -> list[str]:

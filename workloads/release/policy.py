@@ -57,7 +57,9 @@ class ReleasePolicy:
     schedule: str = "*/10 * * * *"
     """When a release under way is looked at: cron, UTC."""
     shadow_rows: int = 1000
-    """Rows that the challenger is asked about before any caller meets it; 0: no shadow."""
+    """Rows that the challenger is asked about before any caller meets it; 0: no shadow. Where it
+    has an address to be asked at, it may breach `breaches - 1` times; a graph that is asked without
+    one says the same each time."""
     shadow_days: int = 7
     """How far back logged requests are taken for it."""
     canary_steps: tuple[int, ...] = (5, 25)
@@ -68,6 +70,9 @@ class ReleasePolicy:
     """The least that a step lasts."""
     most_step_time: timedelta = timedelta(hours=24)
     """A step that has not convinced by then is aborted."""
+    watch_time: timedelta = timedelta(hours=24)
+    """How long a new champion is watched, and taken back by evidence as a canary would be; 0: not
+    at all."""
     deploy_time: timedelta = timedelta(minutes=30)
     """The longest that a deployment may take to become healthy."""
     error_rate: float = 0.02
@@ -103,6 +108,8 @@ class ReleasePolicy:
             raise _invalid(
                 "step_time", self.step_time, f"0 to below most_step_time ({self.most_step_time})"
             )
+        if not timedelta(0) <= self.watch_time <= timedelta(days=30):
+            raise _invalid("watch_time", self.watch_time, "0 to 30 days")
         if not timedelta(0) < self.deploy_time <= timedelta(hours=6):
             raise _invalid("deploy_time", self.deploy_time, "above 0, at most 6 hours")
         _between("error_rate", self.error_rate, 0, 1)

@@ -22,7 +22,7 @@ class State(StrEnum):
     RETIRED = "retired"
     """Was the champion until another release became full."""
     ABORTED = "aborted"
-    """Stopped on the way by evidence, a failure or a person."""
+    """Stopped by evidence, a failure or a person: on the way, or while the champion is watched."""
     ROLLED_BACK = "rolled_back"
     """Taken back by a person."""
 
@@ -35,7 +35,7 @@ FOLLOWS: Final[dict[State, frozenset[State]]] = {
     ),
     State.SHADOW: frozenset({State.CANARY, State.FULL, State.ABORTED, State.ROLLED_BACK}),
     State.CANARY: frozenset({State.CANARY, State.FULL, State.ABORTED, State.ROLLED_BACK}),
-    State.FULL: frozenset({State.RETIRED, State.ROLLED_BACK}),
+    State.FULL: frozenset({State.RETIRED, State.ABORTED, State.ROLLED_BACK}),
     # A roll-back makes the champion of before the champion again.
     State.RETIRED: frozenset({State.FULL}),
     State.ABORTED: frozenset(),

@@ -143,8 +143,8 @@ class Store:
     def finish(self, record: Record, now: datetime) -> Record:
         """Write down that the intent was carried out.
 
-        When a release becomes full, the one that was full before is retired with it; when one is
-        rolled back, the one it had replaced is full again.
+        When a release becomes full, the one that was full before is retired with it; when a
+        champion is taken back, the one it had replaced is full again.
         """
         intent = record.intent
         if intent is None:
@@ -164,8 +164,9 @@ class Store:
                     Transition(to=State.RETIRED, reason=f"version {changed.version} replaced it"),
                     now,
                 )
-            if intent.to is State.ROLLED_BACK and record.state is State.FULL:
-                again = f"version {changed.version} was rolled back"
+            taken_back = intent.to in (State.ABORTED, State.ROLLED_BACK)
+            if taken_back and record.state is State.FULL:
+                again = f"version {changed.version} was {intent.to.value.replace('_', ' ')}"
                 self._others(
                     changed,
                     State.RETIRED,
@@ -193,6 +194,15 @@ class Store:
             "verdicts = %s, looked_at = %s",
             [_json(tuple(verdicts)), until],
         )
+
+    def yardstick(self, record: Record) -> Verdict | None:
+        """The last window in which the version before had traffic beside this one, if any."""
+        row = self._connection.execute(
+            'SELECT evidence -> -1 FROM release.transitions WHERE release = %s AND "to" = %s'
+            " AND phase = 'intent' ORDER BY id DESC LIMIT 1",
+            [record.id, State.FULL.value],
+        ).fetchone()
+        return None if row is None or row[0] is None else msgspec.convert(row[0], Verdict)
 
     def history(self, product: str, limit: int = 100) -> list[Passed]:
         """What happened, the newest first."""

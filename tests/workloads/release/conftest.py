@@ -193,13 +193,17 @@ class FakeEvidence:
 
 
 class FakeRehearsal:
+    """Drifts as told, one after the other; then always the same."""
+
     def __init__(self) -> None:
         self.drift = 0.0
+        self.first: list[float] = []
 
     def window(self, target: Any, challenger: Any, champion: Any, now: datetime) -> Window:
         side = Side(version=challenger.number, requests=500, errors=0)
+        drift = self.first.pop(0) if self.first else self.drift
         return Window(
-            start=now, end=now, challenger=side, champion=None, drift=self.drift, source="hold-out"
+            start=now, end=now, challenger=side, champion=None, drift=drift, source="hold-out"
         )
 
 

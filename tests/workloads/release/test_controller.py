@@ -8,15 +8,18 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from tests.workloads.release.conftest import (
+    POLICY,
     USERS,
     Killed,
     Stage,
     settings_of,
     sick,
+    window,
 )
 from workloads.database import DatabaseSettings
 from workloads.product import Product
@@ -280,6 +283,165 @@ class TestAbort:
         assert (status.release.version, status.release.state) == ("3", State.CANARY)
 
 
+class TestTheShadow:
+    def test_that_has_an_address_is_asked_again_before_it_is_stopped(
+        self, stage_beside: Stage
+    ) -> None:
+        stage_beside.serve()
+        stage_beside.rehearsal.first = [0.6, 0.6]
+
+        status = stage_beside.controller().promote("2")
+
+        assert status.release is not None
+        assert status.release.state is State.CANARY
+
+    def test_that_breaches_each_time_is_stopped(self, stage_beside: Stage) -> None:
+        stage_beside.serve()
+        stage_beside.rehearsal.drift = 0.6
+
+        status = stage_beside.controller().promote("2")
+
+        assert status.release is not None
+        assert "3 times in a row" in status.release.reason
+        assert stage_beside.state() == {**UNTOUCHED, "state": "aborted"}
+
+    def test_of_a_graph_is_asked_once(self, stage: Stage) -> None:
+        stage.serve()
+        stage.rehearsal.first = [0.6]
+
+        stage.controller().promote("2")
+
+        assert stage.state() == {**UNTOUCHED, "state": "aborted"}
+
+
+def alone(stage: Stage, count: int, **figures: Any) -> None:
+    """Windows in which the champion has all traffic."""
+    for _ in range(count):
+        stage.evidence.windows.append(
+            lambda start, end: msgspec.structs.replace(
+                window(start, end, **{"drift": None, **figures}), champion=None
+            )
+        )
+
+
+class TestTheWatch:
+    """Of a champion whose predecessor is still deployed."""
+
+    @pytest.mark.parametrize(
+        ("figures", "said"),
+        [
+            ({"errors": 20}, "as champion: 3 of the last 3 windows breach"),
+            ({"p95": 1200.0}, "latency p95 1200.0 ms; allowed: 1000 ms"),
+        ],
+    )
+    def test_takes_it_back_by_evidence_that_stays(
+        self, stage: Stage, figures: dict[str, Any], said: str
+    ) -> None:
+        stage.serve()
+        stage.controller().promote("2", strategy=Strategy.DIRECT)
+        alone(stage, 3, **figures)
+
+        for _ in range(3):
+            assert stage.state() == FULL
+            stage.clock.pass_(minutes=10)
+            status = stage.controller().advance()
+
+        assert status.release is not None
+        assert said in status.release.reason
+        assert stage.state() == {**UNTOUCHED, "state": "aborted"}
+        again = stage.store.last(stage.product.name, "1", State.FULL)
+        assert again is not None
+        assert again.reason == "version 2 was aborted"
+        assert status.watched_until is None
+
+    def test_takes_it_back_at_once_where_most_fails(self, stage: Stage) -> None:
+        stage.serve()
+        stage.controller().promote("2", strategy=Strategy.DIRECT)
+        alone(stage, 1, errors=150)
+
+        stage.clock.pass_(minutes=10)
+        stage.controller().advance()
+
+        assert stage.state() == {**UNTOUCHED, "state": "aborted"}
+
+    def test_lets_it_be_while_all_is_well_or_comes_and_goes(self, stage: Stage) -> None:
+        stage.serve()
+        stage.controller().promote("2", strategy=Strategy.DIRECT)
+        for _ in range(5):
+            alone(stage, 1, errors=20)
+            alone(stage, 1)
+
+        for _ in range(10):
+            stage.clock.pass_(minutes=10)
+            stage.controller().advance()
+
+        assert stage.state() == FULL
+
+    def test_holds_it_to_what_the_one_before_did_beside_it(self, stage: Stage) -> None:
+        stage.serve()
+        stage.tell(4, errors=20, p95=200.0, champion={"errors": 200, "p95": 200.0})
+        stage.controller().promote("2")
+        for _ in range(6):
+            stage.clock.pass_(minutes=5)
+            stage.controller().advance()
+        assert stage.state() == FULL
+        alone(stage, 3, errors=20, p95=210.0)
+
+        for _ in range(3):
+            stage.clock.pass_(minutes=10)
+            stage.controller().advance()
+
+        assert stage.state() == FULL
+        alone(stage, 3, errors=20, p95=310.0)
+        for _ in range(3):
+            stage.clock.pass_(minutes=10)
+            status = stage.controller().advance()
+        assert status.release is not None
+        assert "champion 200.0 ms; allowed: 300.0 ms" in status.release.reason
+
+    def test_is_over_after_its_time(self, stage: Stage) -> None:
+        stage.serve()
+        before = stage.controller().promote("2", strategy=Strategy.DIRECT)
+        alone(stage, 3, errors=150)
+        assert before.watched_until == stage.clock() + POLICY.watch_time
+
+        stage.clock.pass_(hours=24)
+        after = stage.controller().advance()
+
+        assert stage.state() == FULL
+        assert after.watched_until is None
+        with pytest.raises(NothingUnderWay, match="not watched any more"):
+            stage.controller().abort("too late")
+
+    def test_is_of_none_that_has_no_version_to_return_to(self, stage: Stage) -> None:
+        stage.serve()
+        alone(stage, 3, errors=150)
+
+        stage.clock.pass_(minutes=10)
+        status = stage.controller().advance()
+
+        assert status.watched_until is None
+        assert stage.state() == {**UNTOUCHED, "state": "full"}
+
+    def test_ends_when_a_person_aborts_it(self, stage: Stage) -> None:
+        stage.serve()
+        stage.controller().promote("2", strategy=Strategy.DIRECT)
+
+        stage.controller().abort("complaints by telephone")
+
+        assert stage.state() == {**UNTOUCHED, "state": "aborted"}
+
+    def test_to_a_version_that_answers_wrongly_leaves_the_champion(self, stage: Stage) -> None:
+        stage.serve()
+        stage.controller().promote("2", strategy=Strategy.DIRECT)
+        stage.target.wrong.add("1")
+
+        with pytest.raises(SmokeTestFailed):
+            stage.controller().abort("complaints by telephone")
+
+        assert stage.state() == FULL
+
+
 class TestRollBack:
     def test_returns_to_the_version_before(self, stage: Stage) -> None:
         stage.serve()
@@ -394,8 +556,14 @@ def act(stage: Stage, what: str) -> None:
         stage.controller().promote("2", strategy=Strategy.DIRECT)
     elif what == "roll back":
         stage.controller().rollback()
-    elif what == "abort":
+    elif what in ("abort", "abort the champion"):
         stage.controller().abort("no reason")
+    elif what == "watch":
+        stage.evidence.windows.clear()
+        alone(stage, 3, errors=20)
+        for _ in range(3):
+            stage.clock.pass_(minutes=10)
+            stage.controller().advance()
     else:
         with contextlib.suppress(DeployFailed, SmokeTestFailed):
             stage.controller().promote("2")
@@ -412,6 +580,14 @@ ACTS: dict[str, tuple[Callable[[Stage], None], dict[str, Any]]] = {
         lambda stage: stage.controller().promote("2") and None,
         {**UNTOUCHED, "state": "aborted"},
     ),
+    "abort the champion": (
+        lambda stage: act(stage, "direct"),
+        {**UNTOUCHED, "state": "aborted"},
+    ),
+    "watch": (
+        lambda stage: act(stage, "direct"),
+        {**UNTOUCHED, "state": "aborted"},
+    ),
     "sick": (
         lambda stage: stage.target.sick.update({"2": sick()}),
         {**UNTOUCHED, "state": "aborted"},
@@ -420,14 +596,20 @@ ACTS: dict[str, tuple[Callable[[Stage], None], dict[str, Any]]] = {
 }
 
 
+LONG = ("walk", "watch")
+
+
 @pytest.mark.parametrize(
     ("what", "beside"),
     [
-        *((what, False) for what in ACTS if what != "walk"),
+        *((what, False) for what in ACTS if what not in LONG),
         ("wrong", True),
         # Together some 200 deaths.
-        *(pytest.param("walk", beside, marks=pytest.mark.long) for beside in (False, True)),
-        *(pytest.param(what, True, marks=pytest.mark.long) for what in ("direct", "sick", "abort")),
+        *(pytest.param(what, False, marks=pytest.mark.long) for what in LONG),
+        *(
+            pytest.param(what, True, marks=pytest.mark.long)
+            for what in ("walk", "direct", "sick", "abort")
+        ),
     ],
 )
 def test_a_kill_before_or_after_any_act_is_mended_by_advancing(
