@@ -23,6 +23,7 @@ NAME: Final = (
     re.compile(r"[a-z]([a-z0-9-]{0,96}[a-z0-9])?"),
     "at most 98 lower-case letters, digits and hyphens, starting with a letter",
 )
+"""Google counts the project and a colon as well, and Pulumi may append eight characters."""
 DATABASE: Final = (
     re.compile(r"[a-z][a-z0-9_]{0,62}"),
     "at most 63 lower-case letters, digits and underscores, starting with a letter",
@@ -61,6 +62,9 @@ class DatabaseArgs:
     network: pulumi.Input[str]
     """`projects/.../global/networks/...`, in which it has its only address, by private service
     access; known once Google's services may take addresses there."""
+    name: str | None = None
+    """The instance's own name; without one it is the component's and seven digits that are new
+    whenever it is made anew, since Google keeps the name of a deleted instance for a week."""
     databases: Sequence[str]
     """One for each use."""
     owners: Mapping[str, pulumi.Input[str]]
@@ -89,6 +93,8 @@ class DatabaseArgs:
 
     def __post_init__(self) -> None:
         who = "Database"
+        if self.name is not None:
+            checks.matches(who, "name", self.name, NAME)
         for database in self.databases:
             checks.matches(who, "databases", database, DATABASE)
         checks.one_of(who, "edition", self.edition, ("ENTERPRISE", "ENTERPRISE_PLUS"))
@@ -120,7 +126,7 @@ class DatabaseArgs:
 
 
 class Database(pulumi.ComponentResource):
-    """Instance `<name>`, reached over TLS at a private address only."""
+    """An instance, reached over TLS at a private address only."""
 
     instance: gcp.sql.DatabaseInstance
     databases: dict[str, gcp.sql.Database]
@@ -140,7 +146,7 @@ class Database(pulumi.ComponentResource):
         super().__init__("esteira:database:Database", name, {}, opts)
         self.instance = gcp.sql.DatabaseInstance(
             name,
-            name=name,
+            name=args.name,
             region=args.location,
             database_version=VERSION,
             encryption_key_name=args.kms_key,

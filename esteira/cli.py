@@ -184,13 +184,15 @@ def destroy(
     if_idle: Annotated[
         bool,
         typer.Option(
-            "--if-idle", help="Only if its last update is longer ago than `lifetime.idleDays`."
+            "--if-idle",
+            help="Only if its last update is longer ago than `lifetime.idleDays`; keeps what the "
+            "next `up` could not make again.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete every resource of a stack. Asks first, except for the local one."""
-    from esteira import operations
+    from esteira import lifetime, operations
 
     if if_idle:
         idleness = operations.idleness(stack, console)
@@ -201,7 +203,7 @@ def destroy(
         console.print(f"[bold]{stack}[/] has expired: {idleness}", highlight=False)
     if stack != "local" and not yes:
         typer.confirm(f"Delete every resource of {stack}?", abort=True, err=True)
-    changes = operations.destroy(stack, console)
+    changes = operations.destroy(stack, console, keep=lifetime.KEPT if if_idle else ())
     result({"stack": stack, "changes": changes.counts}, as_json, f"{stack}: {changes}")
 
 

@@ -1,12 +1,25 @@
-"""How long a stack may lie idle: its setting `lifetime.idleDays` against its last update."""
+"""How long a stack may lie idle: its setting `lifetime.idleDays` against its last update.
+
+A stack that is destroyed for that has to come back with its next `up`, so what Google would not let
+be made again stays. None of it costs while it rests, but for a few cents a month for each key.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from esteira.paths import ROOT
+
+KEPT: Final = {
+    "esteira:github_federation:GithubFederation": "GitHub logs in through it to bring the stack "
+    "back, and Google keeps the id of a pool for 30 days after it was deleted",
+    "esteira:private_network:PrivateNetwork": "Google's services hold on to addresses in it for "
+    "days after the last of them is gone, and it cannot be deleted before",
+    "esteira:encryption_key:EncryptionKey": "Google keeps the names of rings and keys for ever",
+}
+"""Types of components that an idle stack keeps, with the reason."""
 
 
 class NoLifetime(ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -63,13 +63,19 @@ def idleness(name: str, console: Console) -> Idleness:
         return lifetime.measured(name, stack.last_update())
 
 
-def destroy(name: str, console: Console) -> Changes:
+def destroy(name: str, console: Console, *, keep: Collection[str] = ()) -> Changes:
     """Delete every resource. Models are taken off their endpoints first: with one deployed, Google
-    refuses to delete the endpoint, and Pulumi, which did not deploy it, cannot undeploy it."""
+    refuses to delete the endpoint, and Pulumi, which did not deploy it, cannot undeploy it.
+
+    Args:
+        name: The stack.
+        console: Shows what is done.
+        keep: Types of components that stay, with all that they need.
+    """
     products = outputs.of(name, console).get("esteira", {}).get("products", {})
     with console.status(f"{name}: undeploying models") as status:
         _undeploy(name, list(products), status.update)
-    return _operate(name, console, "destroy", lambda stack, show: stack.destroy(show))
+    return _operate(name, console, "destroy", lambda stack, show: stack.destroy(show, keep=keep))
 
 
 def _undeploy(stack: str, products: list[str], doing: Callable[[str], None]) -> None:

@@ -49,7 +49,13 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
         },
         # What is replayed here happened years ago: a run over the last weeks would find no rows.
         "batch": {"maxConcurrentJobs": 2, "pauseRetraining": True},
-        "database": {"enabled": True, "highlyAvailable": False, "backups": False},
+        # A name of its own is needed only where Google keeps that of a deleted instance.
+        "database": {
+            "enabled": True,
+            "name": "esteira",
+            "highlyAvailable": False,
+            "backups": False,
+        },
         "tracking": {"enabled": True},
         "experiments": {"metadataStore": False, "tensorboard": False},
         "serving": {"api": False},

@@ -69,12 +69,16 @@ class Security(Group):
         "perimeter around the project",
     )
     perimeter_members: Principals = Field(
-        default=(), description="Principals that may reach in through the perimeter"
+        default=(),
+        description="Principals that may reach in through the perimeter, which knows no `domain:`",
     )
 
     @field_validator("perimeter_members")
     @classmethod
     def _named(cls, members: Principals) -> Principals:
+        for member in members:
+            if member.startswith("domain:"):
+                raise ValueError(f"each of a domain's groups or users by itself, not {member!r}")
         return principals(members)
 
 
@@ -225,11 +229,11 @@ class Database(Group):
     """Cloud SQL for PostgreSQL: release records, inference logs, MLflow."""
 
     enabled: bool = Field(description="There is an instance")
-    name: str = Field(
-        default="esteira",
+    name: str | None = Field(
+        default=None,
         pattern=r"^[a-z]([a-z0-9-]{0,96}[a-z0-9])?$",
-        description="Its name; a new one where it was deleted lately: Google keeps a name for "
-        "a week",
+        description="Its name; without one, `esteira-` and seven digits that are new whenever it "
+        "is made anew: Google keeps the name of a deleted instance for a week",
     )
     tier: str = Field(
         default="db-custom-1-3840",
@@ -247,6 +251,15 @@ class Database(Group):
     recovery_days: Annotated[int, Field(ge=1, le=35)] = Field(
         default=7, description="Days to which a point in time can be recovered"
     )
+
+    @model_validator(mode="after")
+    def _recoverable(self) -> Database:
+        """Cloud SQL makes no standby of what it cannot recover."""
+        if self.enabled and self.highly_available and not self.backups:
+            raise ValueError(
+                "`highly_available` needs `backups`: the standby is fed from what recovery keeps"
+            )
+        return self
 
 
 class Tracking(Group):

@@ -31,6 +31,8 @@ SERVER: Final = "mlflow-tracking"
 MLFLOW: Final = "mlflow"
 RECORDS: Final = "esteira"
 OWNER: Final = "tracking"
+INSTANCE: Final = "esteira"
+"""The instance in the program; Google's name for it is in the settings, or new each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +110,9 @@ def _database(foundation: Foundation, identity: WorkloadIdentity | None) -> Data
     settings = foundation.settings
     wanted = settings.database
     return Database(
-        wanted.name,
+        INSTANCE,
         args=DatabaseArgs(
+            name=wanted.name,
             location=settings.location,
             network=_network(foundation),
             databases=[MLFLOW, RECORDS] if settings.tracking.enabled else [RECORDS],

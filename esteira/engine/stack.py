@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from esteira.engine.brief import BriefStack, KnownCommand, OnEvent
 from esteira.engine.drift import Drifted, DriftReport
 from esteira.engine.install import Engine, NoEngine, find
 from esteira.engine.known import LOCAL_STACK, PROJECT, require
+from esteira.engine.partial import destroyable
 from esteira.paths import LOCAL, ROOT, STACK_STATE, STATE
 
 _QUIET: Final = {
@@ -168,10 +169,23 @@ class Stack:
                 return ended.replace(tzinfo=UTC)
         return None
 
-    def destroy(self, on_event: OnEvent) -> Changes:
-        """Delete every resource of the stack."""
+    def destroy(self, on_event: OnEvent, *, keep: Collection[str] = ()) -> Changes:
+        """Delete every resource of the stack.
+
+        Args:
+            on_event: Is given what happens.
+            keep: Types of components that stay, with all that they need.
+        """
+        going: list[str] | None = None
+        if keep:
+            deployment = self.export()["deployment"] or {}
+            going = destroyable(deployment, keep)
+            if not going:
+                return Changes(counts={})
+            if len(going) == len(deployment.get("resources", ())):
+                going = None
         with _said(), self._stack.brief(on_event) as summary:
-            self._stack.destroy(on_event=summary, color="never")
+            self._stack.destroy(on_event=summary, color="never", target=going)
         return Changes(counts=summary.changes)
 
     def outputs(self) -> dict[str, Any]:

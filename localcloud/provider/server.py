@@ -194,7 +194,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             decode(request.news),
             self._configuration(request.urn, context),
             olds=decode(request.olds),
-            seed=request.randomSeed,
+            # Where nothing is made no two names clash, and previews of two commits are compared.
+            seed=request.randomSeed if self._lifecycle.home else request.urn.encode(),
             proposed=proposed,
         )
         return _failed(failures) if failures else provider_pb2.CheckResponse(inputs=encode(inputs))

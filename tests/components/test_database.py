@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -68,6 +69,20 @@ class TestReach:
             "mlflow",
             "esteira",
         }
+
+
+class TestName:
+    """Google keeps the name of a deleted instance for a week."""
+
+    def test_it_gets_a_new_one_whenever_it_is_made_anew(self, declare: Any) -> None:
+        assert re.fullmatch(r"records-[0-9a-f]{7}", instance(declare)["name"])
+
+    def test_it_may_have_one_of_its_own(self, declare: Any) -> None:
+        assert instance(declare, name="ledger")["name"] == "ledger"
+
+    def test_which_has_to_be_one_that_google_takes(self) -> None:
+        with pytest.raises(InvalidArgs, match="`name` is 'Ledger'"):
+            args(name="Ledger")
 
 
 class TestKeeping:

@@ -1,9 +1,9 @@
-"""Drift and idleness, on the engine: a stack of three resources that others have their hands on."""
+"""Drift and idleness, on the engine: a small stack that others have their hands on."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,7 +51,48 @@ class Hands(Lifecycle):
 def program() -> None:
     import pulumi_gcp as gcp
 
-    google = gcp.Provider("gcp", project="drifting", region="us-central1")
+    from components.encryption_key import EncryptionKey, EncryptionKeyArgs
+    from components.github_federation import GithubFederation, GithubFederationArgs
+    from components.private_network import PrivateNetwork, PrivateNetworkArgs
+
+    api = gcp.projects.Service(
+        "iam",
+        service="iam.googleapis.com",
+        project="drifting",
+        disable_on_destroy=False,
+        opts=pulumi.ResourceOptions(provider=gcp.Provider("first", project="drifting")),
+    )
+    google = gcp.Provider(
+        "gcp",
+        project="drifting",
+        region="us-central1",
+        opts=pulumi.ResourceOptions(depends_on=[api]),
+    )
+    ours = pulumi.ResourceOptions(providers=[google])
+    GithubFederation(
+        "github",
+        args=GithubFederationArgs(
+            project="drifting",
+            repository="ana/esteira",
+            branch="main",
+            deployer="esteira-deploy@drifting.iam.gserviceaccount.com",
+        ),
+        opts=ours,
+    )
+    PrivateNetwork(
+        "esteira",
+        args=PrivateNetworkArgs(region="us-central1", services_cidr="10.65.0.0/20"),
+        opts=ours,
+    )
+    EncryptionKey(
+        "esteira",
+        args=EncryptionKeyArgs(
+            location="us-central1",
+            encrypters={"storage": {"storage": "serviceAccount:storage@drifting.example.com"}},
+            protect=False,
+        ),
+        opts=ours,
+    )
     there = pulumi.ResourceOptions(provider=google)
     gcp.logging.Metric("dead-letters", name="dead-letters", filter="severity>=ERROR", opts=there)
     gcp.serviceaccount.Account("training", account_id="training", display_name="a", opts=there)
@@ -143,8 +184,43 @@ def test_idleness_runs_from_the_last_up_and_a_refresh_does_not_prolong_it(
     assert timedelta(0) <= datetime.now(UTC) - updated < timedelta(minutes=5)
     stack.refresh(lambda _: None)
     assert stack.last_update() == updated
-    stack.destroy(lambda _: None)
+    stack.destroy(lambda _: None, keep=lifetime.KEPT)
     assert stack.last_update() is None, "there is nothing left that could expire"
+
+
+def test_an_idle_stack_keeps_what_it_could_not_be_made_again_without(
+    deployed: tuple[Stack, Hands],
+) -> None:
+    """GitHub's way in most of all: nobody else brings the stack back."""
+    stack, cloud = deployed
+    left = stack.export()["deployment"]["resources"]
+    assert {one["type"] for one in left if one.get("custom")} == {
+        "pulumi:providers:gcp",
+        "gcp:projects/service:Service",
+        "gcp:iam/workloadIdentityPool:WorkloadIdentityPool",
+        "gcp:iam/workloadIdentityPoolProvider:WorkloadIdentityPoolProvider",
+        "gcp:serviceaccount/iAMMember:IAMMember",
+        "gcp:compute/network:Network",
+        "gcp:compute/subnetwork:Subnetwork",
+        "gcp:compute/globalAddress:GlobalAddress",
+        "gcp:servicenetworking/connection:Connection",
+        "gcp:kms/keyRing:KeyRing",
+        "gcp:kms/cryptoKey:CryptoKey",
+        "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember",
+    }
+    assert not cloud.store.all(ACCOUNT), "what can be made again was kept"
+    before = {one["urn"]: one["id"] for one in left if one.get("custom")}
+
+    again = stack.destroy(lambda _: None, keep=lifetime.KEPT)
+    assert again.total == 0, "a second night deletes nothing more"
+
+    stack.up(lambda _: None)
+    back = {one["urn"]: one.get("id") for one in stack.export()["deployment"]["resources"]}
+    assert len(cloud.store.all(ACCOUNT)) == 3
+    assert {urn: back[urn] for urn in before} == before, "what was kept was made anew"
+
+    stack.destroy(lambda _: None)
+    assert not stack.export()["deployment"].get("resources"), "asked for by hand, all of it goes"
 
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
@@ -190,7 +266,8 @@ def test_an_idle_stack_is_destroyed_and_one_in_use_is_kept(
     )
     destroyed = list[str]()
 
-    def destroy(name: str, _: object) -> operations.Changes:
+    def destroy(name: str, _: object, *, keep: Collection[str]) -> operations.Changes:
+        assert keep == lifetime.KEPT
         destroyed.append(name)
         return operations.Changes(counts={"delete": 3})
 

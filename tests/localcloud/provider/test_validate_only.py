@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import psutil
 import pulumi
 import pytest
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from pulumi_gcp import cloudrunv2, pubsub, serviceaccount, storage
 
 from esteira.engine.install import Engine
@@ -68,6 +71,30 @@ def test_a_wrong_input_fails_the_preview(offline: Deployment) -> None:
 
     with pytest.raises(pulumi.automation.CommandError, match="no label"):
         offline.preview(program)
+
+
+def test_previews_of_two_commits_name_a_thing_alike(port: int) -> None:
+    """A name with new digits in each preview would read as a replacement in every review."""
+    names = set[str]()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        provider = provider_pb2_grpc.ResourceProviderStub(channel)
+        configure = provider_pb2.ConfigureRequest(
+            urn="urn:pulumi:dev::esteira::pulumi:providers:gcp::default"
+        )
+        configure.args.update({"project": "acme-dev"})
+        provider.Configure(configure)
+        for seed in (b"one", b"two"):
+            request = provider_pb2.CheckRequest(
+                urn="urn:pulumi:dev::esteira::gcp:sql/databaseInstance:DatabaseInstance::records",
+                randomSeed=seed,
+            )
+            request.news.update(
+                {"databaseVersion": "POSTGRES_15", "settings": {"tier": "db-f1-micro"}}
+            )
+            answer = provider.Check(request)
+            names.add(answer.inputs["name"])
+    (name,) = names
+    assert re.fullmatch(r"records-[0-9a-f]{7}", name)
 
 
 def test_it_ends_when_its_parent_was_killed() -> None:
