@@ -19,6 +19,9 @@ from typing import Any, Final, Protocol
 
 log: Final = logging.getLogger(__name__)
 
+FAILURES: Final = 5
+"""Calls of a model that fail one after another, after which the server counts as broken."""
+
 
 @dataclass(slots=True)
 class Predicted:
@@ -82,7 +85,9 @@ class Batcher:
         self.waiting = 0
         """Rows that wait now."""
         self.failures = 0
-        """Calls that failed since one succeeded."""
+        """Calls that failed since one succeeded; see `FAILURES`."""
+        self._answered: tuple[Model, Any] | None = None
+        """A model, and a row that it answered."""
 
     def submit(self, model: Model, rows: list[Any]) -> asyncio.Future[Predicted]:
         """Have rows scored; to be called on the event loop.
@@ -131,11 +136,15 @@ class Batcher:
                 return
             self.failures += 1
             log.exception("a model failed at %d rows", len(rows))
+            if self.failures >= FAILURES and self._still_answers(model):
+                # It was the rows: whoever sends such must not end the server for everybody.
+                self.failures = 0
             if not together[0].answer.done():
                 failed = ScoringFailed(f"{type(error).__name__}: {error}")
                 together[0].answer.set_exception(failed)
             return
         self.failures = 0
+        self._answered = (model, rows[0])
         self._scored(len(rows))
         start = 0
         for one in together:
@@ -144,3 +153,13 @@ class Batcher:
             if not one.answer.done():
                 one.answer.set_result(predicted.part(start, end))
             start = end
+
+    def _still_answers(self, model: Model) -> bool:
+        """Whether a model answers a row that it answered before; no, where it never did."""
+        if self._answered is None or self._answered[0] is not model:
+            return False
+        try:
+            model.score([self._answered[1]])
+        except Exception:  # noqa: BLE001 - the failure that led here is logged
+            return False
+        return True

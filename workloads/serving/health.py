@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from workloads.product import Product
 from workloads.serving import answers, v2
 from workloads.serving.answers import Answer
-from workloads.serving.batching import Batcher
+from workloads.serving.batching import FAILURES, Batcher
 from workloads.serving.models import Chooser
-
-FAILURES: Final = 5
-"""Calls of a model that fail one after another, after which the server counts as broken."""
 
 
 class Health:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +18,10 @@ from workloads.serving.settings import ServingSettings
 
 _REGISTRATION: Final = "registration.json"
 """Lies beside a model that was registered; `workloads/training/registration.py` writes it."""
+
+
+class NoNumber(Exception):
+    """The model computes no number for a row: its arithmetic overflows, or is not defined."""
 
 
 class _Registered(msgspec.Struct, frozen=True):
@@ -66,11 +71,17 @@ class ServedModel:
         return cls(manifest, Scorer(content, request, product.task), request, version)
 
     def score(self, rows: Sequence[Contract]) -> Predicted:
-        """What the model says of each row, as plain numbers."""
+        """What the model says of each row, as plain numbers.
+
+        Raises:
+            NoNumber: for some row; JSON, and whoever reads it, has no other word for that than
+                none.
+        """
         answers = self._scorer.rows(rows)
+        value = _numbers(answers.value.tolist())
         if answers.lower is None or answers.upper is None:
-            return Predicted(answers.value.tolist())
-        return Predicted(answers.value.tolist(), answers.lower.tolist(), answers.upper.tolist())
+            return Predicted(value)
+        return Predicted(value, _numbers(answers.lower.tolist()), _numbers(answers.upper.tolist()))
 
     def answers(self, predicted: Predicted) -> list[dict[str, Any]]:
         """What callers are told of each row.
@@ -94,6 +105,17 @@ class ServedModel:
             }
             for probability in predicted.value
         ]
+
+
+def _numbers(values: list[float]) -> list[float]:
+    """The same values, if each is a number."""
+    total = sum(values)
+    # The sum of numbers that are none is none either; one look at it is cheaper than one at each.
+    if total - total != 0:
+        for row, value in enumerate(values):
+            if not math.isfinite(value):
+                raise NoNumber(f"the model says {value} of row {row}")
+    return values
 
 
 def _version(folder: Folder) -> str:

@@ -82,26 +82,36 @@ def run[T](awaitable: Awaitable[T]) -> T:
     return asyncio.run(main())
 
 
+def manifest(product: Product, version: str = "7") -> Manifest:
+    """What is said of a model, as far as a server asks."""
+    request = product.features.request
+    return Manifest(
+        product=product.name,
+        run=f"run-{version}",
+        contract=request.NAME,
+        contract_version=request.VERSION,
+        features=request.__struct_fields__,
+        label=product.label.column,
+        model_sha256="",
+        threshold=0.4,
+        training=None,  # type: ignore[arg-type]
+        holdout=None,  # type: ignore[arg-type]
+        metrics={},
+        baseline={},
+        code_version="1",
+    )
+
+
 class Halves(ServedModel):
     """Stands in for a model: a half for every row, and remembers how many it saw at once."""
 
     def __init__(self, product: Product, version: str = "7") -> None:
-        manifest = Manifest(
-            product=product.name,
-            run=f"run-{version}",
-            contract="delay_question",
-            contract_version=1,
-            features=product.features.request.__struct_fields__,
-            label="late",
-            model_sha256="",
-            threshold=0.4,
-            training=None,  # type: ignore[arg-type]
-            holdout=None,  # type: ignore[arg-type]
-            metrics={},
-            baseline={},
-            code_version="1",
+        super().__init__(
+            manifest(product, version),
+            None,  # type: ignore[arg-type]
+            product.features.request,
+            version,
         )
-        super().__init__(manifest, None, product.features.request, version)  # type: ignore[arg-type]
         self.batches: list[int] = []
         self.fault: Callable[[Sequence[Any]], None] | None = None
 

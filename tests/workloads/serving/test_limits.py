@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workloads.serving.asking import GOOD, Halves, ask, run
-from workloads.product import Product
 from workloads.serving.app import App, build
+from workloads.serving.model import ServedModel
 from workloads.serving.settings import ServingSettings
 
 BODY = json.dumps({"instances": [GOOD]}).encode()
@@ -33,9 +33,9 @@ TENSORS: dict[str, Any] = {
 INFER = "/v2/models/flight-delay/infer"
 
 
-def app(halves: Halves, **limits: Any) -> App:
+def app(model: ServedModel, **limits: Any) -> App:
     chosen = ServingSettings(product="flight-delay", aip_storage_uri="gs://b/m", **limits)
-    return build(chosen, lambda: halves)
+    return build(chosen, lambda: model)
 
 
 def test_requests_that_come_together_are_scored_together(halves: Halves) -> None:
@@ -168,6 +168,26 @@ def test_a_model_that_always_fails_makes_the_server_broken(halves: Halves) -> No
     assert run(some()) == [200, 503, 503, 200]
 
 
+def test_who_sends_rows_that_no_model_answers_ends_the_server_for_nobody(halves: Halves) -> None:
+    def refuse(rows: Sequence[Any]) -> None:
+        if any(row.distance == 13 for row in rows):
+            raise ValueError("thirteen")
+
+    halves.fault = refuse
+    bad = json.dumps({"instances": [{**GOOD, "distance": 13}]}).encode()
+
+    async def some() -> list[int]:
+        one = app(halves)
+        await ask(one, BODY)
+        failed = [(await ask(one, bad)).status for _ in range(20)]
+        return [
+            *set(failed),
+            *[(await ask(one, path=path)).status for path in ("/live", "/health")],
+        ]
+
+    assert run(some()) == [500, 200, 200]
+
+
 def _mutated(random_: random.Random) -> bytes:
     """A body that is nearly right, or not right at all."""
     body = bytearray(random_.choice((BODY, json.dumps(TENSORS).encode())))
@@ -186,12 +206,13 @@ def _mutated(random_: random.Random) -> bytes:
     return bytes(body)
 
 
-def test_no_body_makes_the_server_fail(halves: Halves) -> None:
-    """10,000 bodies, half of them tensors."""
-    random_ = random.Random(5)
+@pytest.mark.parametrize("name", ["halves", "real"])
+def test_no_body_makes_the_server_fail(request: pytest.FixtureRequest, name: str) -> None:
+    """10,000 bodies, half of them tensors; what is taken comes before a real graph too."""
+    random_, model = random.Random(5), request.getfixturevalue(name)
 
     async def all_of_them() -> set[int]:
-        one = app(halves)
+        one = app(model)
         found: set[int] = set()
         for number in range(10_000):
             path = INFER if number % 2 else "/predict"
@@ -226,8 +247,8 @@ INFERENCE = st.fixed_dictionaries(
 )
 
 
-def _holds(halves: Halves, document: Any, tensors: Any) -> None:
-    one = app(halves)
+def _holds(model: ServedModel, document: Any, tensors: Any) -> None:
+    one = app(model)
     for path, given_ in (("/predict", document), (INFER, tensors)):
         found = run(ask(one, json.dumps(given_).encode("utf-8", "surrogatepass"), path=path))
         assert found.status in (200, 422)
@@ -238,25 +259,19 @@ def _holds(halves: Halves, document: Any, tensors: Any) -> None:
         assert len(found.document.get("predictions", [None] * rows)) == rows
 
 
-_SETTINGS: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture],
-}
-
-
-@settings(max_examples=60, **_SETTINGS)
+@settings(max_examples=60, deadline=None)
 @given(document=REQUEST | JSON, tensors=INFERENCE | JSON)
 def test_whatever_the_document_says_it_is_answered_as_the_openapi_document_says(
-    halves: Halves, flights: Product, document: Any, tensors: Any
+    real: ServedModel, document: Any, tensors: Any
 ) -> None:
     """Beside schemathesis: bodies by our own schema and beside it."""
-    _holds(halves, document, tensors)
+    _holds(real, document, tensors)
 
 
 @pytest.mark.long
-@settings(max_examples=1_000, **_SETTINGS)
+@settings(max_examples=1_000, deadline=None)
 @given(document=REQUEST | JSON, tensors=INFERENCE | JSON)
 def test_a_thousand_documents_are_answered_so(
-    halves: Halves, flights: Product, document: Any, tensors: Any
+    real: ServedModel, document: Any, tensors: Any
 ) -> None:
-    _holds(halves, document, tensors)
+    _holds(real, document, tensors)
