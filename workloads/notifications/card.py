@@ -6,6 +6,7 @@ webhooks of Teams workflows take it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from workloads.notifications.incident import IncidentRecord
@@ -20,10 +21,10 @@ _FACT: Final = 300
 
 
 def card(
-    notice: Incident | Budget, environment: str, record: IncidentRecord | None = None
+    notice: Incident | Budget, environment: str, found: Sequence[IncidentRecord] = ()
 ) -> dict[str, Any]:
     """The message for Teams; see `say`."""
-    return teams(say(notice, environment, record))
+    return teams(say(notice, environment, found))
 
 
 def teams(said: Said) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Annotated, Final
 
 import msgspec
 
-KINDS: Final = ("drift", "prediction-drift", "performance", "concept-drift", "skew")
+from workloads.notifications.kinds import BY_NAME
+
+KINDS: Final = tuple(BY_NAME)
 """What a monitor can find. Also the name of the alert that tells of it, and of its runbook."""
 SEVERITIES: Final = ("CRITICAL", "ERROR", "WARNING")
 TOP: Final = 10

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any, Final
 
 import msgspec
 
 STATES: Final = ("open", "closed")
+_RETURNED: Final = re.compile(r"returned to normal with a value of (\S+)")
+"""How Cloud Monitoring sums up the end of an incident, and the value that it saw then."""
+_BELOW: Final = "COMPARISON_LT"
 
 
 class NotANotification(ValueError):
@@ -54,6 +58,8 @@ class Incident(msgspec.Struct, frozen=True):
     severity: str | None = None
     policy_name: str | None = None
     policy_user_labels: dict[str, str] | None = None
+    condition: Any = None
+    """As the policy has it."""
     condition_name: str | None = None
     observed_value: str | float | None = None
     threshold_value: str | float | None = None
@@ -70,9 +76,41 @@ class Incident(msgspec.Struct, frozen=True):
         """Whether it is over."""
         return self.state.lower() == "closed"
 
+    @property
+    def recovered(self) -> bool:
+        """Whether it is closed because what was measured is well again.
+
+        Cloud Monitoring also closes what it has had no data of for long, or whose policy was
+        changed; then the last value still lies beyond the threshold, or there is none. Of a log
+        entry or a query, which have no threshold, a close is all that can be known.
+        """
+        threshold = _number(self.threshold_value)
+        if not self.closed or threshold is None:
+            return self.closed
+        found = _RETURNED.search(self.summary or "")
+        value = _number(found[1].rstrip(".") if found else self.observed_value)
+        if value is None:
+            return False
+        below = _comparison(self.condition) == _BELOW
+        return value >= threshold if below else value <= threshold
+
     def key(self) -> str:
         """Tells one notice from another: one when an incident is opened, one when it is closed."""
         return f"incident/{self.incident_id}/{self.state.lower()}"
+
+
+def _comparison(condition: Any) -> Any:
+    """How a condition compares; None where that is not told, or it is no threshold."""
+    for name in ("conditionThreshold", "comparison"):
+        condition = condition.get(name) if isinstance(condition, dict) else None
+    return condition
+
+
+def _number(given: str | float | None) -> float | None:
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return None
 
 
 class Budget(msgspec.Struct, frozen=True, rename="camel"):

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from workloads.notifications.message import Incident
+from workloads.notifications.said import CLOSED, RECOVERED
+
 
 def plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """What a delivered message says.
@@ -38,9 +43,10 @@ def _of_notice(body: Mapping[str, Any]) -> dict[str, Any]:
     incident: Mapping[str, Any] = body.get("incident") or {}
     documentation: Mapping[str, Any] = incident.get("documentation") or {}
     closed = incident.get("state") == "closed"
+    over = RECOVERED if closed and _read(incident).recovered else CLOSED
     labels: Mapping[str, Any] = incident.get("policy_user_labels") or {}
     return {
-        "heading": "Recovered" if closed else "Alert",
+        "heading": over if closed else "Alert",
         "title": documentation.get("subject") or incident.get("policy_name") or "",
         "texts": [one for one in (incident.get("summary"), documentation.get("content")) if one],
         "facts": {
@@ -48,3 +54,7 @@ def _of_notice(body: Mapping[str, Any]) -> dict[str, Any]:
         },
         "links": {one["display_name"]: one["url"] for one in documentation.get("links") or ()},
     }
+
+
+def _read(incident: Mapping[str, Any]) -> Incident:
+    return msgspec.convert({"incident_id": "", **incident}, Incident)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
+from workloads.notifications.grouping import kind_of
 from workloads.notifications.incident import IncidentFeature, IncidentRecord
+from workloads.notifications.kinds import BY_NAME
 from workloads.notifications.message import Budget, Documentation, Incident
 
+RECOVERED: Final = "Recovered"
+CLOSED: Final = "Closed without a recovery"
+UNKNOWN: Final = (
+    "Cloud Monitoring has closed the incident, having had no data of it for long, or because its "
+    "policy was changed. Nobody knows whether it is over: see whether what measures it still runs."
+)
+"""Under `CLOSED`."""
+REPORTS: Final = "Reports"
+"""The link of an alert policy to the folder of the reports, for whoever is told by the policy
+alone; a message of ours links the report itself."""
 _RUNBOOK: Final = "Runbook: "
 _CAUSES: Final = 3
 """Features that a message names; the report has them all."""
@@ -32,30 +45,58 @@ class Said:
     """Name and address of each; `https://` only."""
 
 
-def say(notice: Incident | Budget, environment: str, record: IncidentRecord | None = None) -> Said:
+def say(
+    notice: Incident | Budget,
+    environment: str,
+    found: Sequence[IncidentRecord] = (),
+    *,
+    kinds: Sequence[str] = (),
+    recovered: bool | None = None,
+) -> Said:
     """The message of a notice.
 
     Args:
+        notice: what has happened.
         environment: Of the stack that is spoken of.
-        record: What the monitor knows of the incident, where it is one of a monitor.
+        found: What monitors know of the incident and of what they found with it, the gravest first,
+            where it is one of a monitor.
+        kinds: Of the monitors that it is told of, the gravest first; that of the incident alone
+            when not given.
+        recovered: Of what is closed, whether it is well again; as the notice says when not given.
     """
     if isinstance(notice, Budget):
         return _budget(notice, environment)
-    return _incident(notice, environment, record)
+    named = tuple(kinds) or tuple(filter(None, [kind_of(notice)]))
+    well = notice.recovered if recovered is None else recovered
+    return _incident(notice, environment, found, named, well=well)
 
 
-def _incident(incident: Incident, environment: str, record: IncidentRecord | None) -> Said:
-    closed = incident.closed
+def _incident(
+    incident: Incident,
+    environment: str,
+    found: Sequence[IncidentRecord],
+    kinds: Sequence[str],
+    *,
+    well: bool,
+) -> Said:
+    closed, own = incident.closed, kind_of(incident)
     labels = incident.policy_user_labels or {}
     documentation = _documentation(incident)
-    text, _, runbook = (documentation.content or "").partition(_RUNBOOK)
+    text, _, after = (documentation.content or "").partition(_RUNBOOK)
+    title = documentation.subject or incident.policy_name or "Alert"
+    severity, summary = incident.severity or "", incident.summary or ""
+    if kinds and kinds[0] != own:
+        gravest = BY_NAME[kinds[0]]
+        title, text = f"{labels.get('product', '')}: {gravest.title}", gravest.means
+        severity = gravest.severity.capitalize()
     links = {link.display_name or "Link": link.url for link in documentation.links or ()}
-    if runbook.strip().startswith("https://"):
-        links.setdefault("Runbook", runbook.split()[0])
+    runbook = links.pop("Runbook", "") or next(iter(after.split()), "")
+    runbooks = [runbook.replace(f"/{own}.md", f"/{one}.md") for one in kinds] or [runbook]
     facts = {
         "Product": labels.get("product", ""),
         "Owner": labels.get("owner", ""),
-        "Severity": incident.severity or "",
+        "Severity": severity,
+        "Also": "; ".join(BY_NAME[one].title for one in kinds[1:]),
         "Condition": incident.condition_name or "",
         "Where": incident.resource_display_name or incident.resource_name or _labels(incident),
         "Value": _value(incident),
@@ -63,22 +104,33 @@ def _incident(incident: Incident, environment: str, record: IncidentRecord | Non
         "Until": _instant(incident.ended_at) if closed else "",
         "Lasted": _lasted(incident) if closed else "",
         # A path in the repository, where no address is known.
-        "Runbook": "" if "Runbook" in links else runbook.strip(),
+        "Runbook": "" if runbook.startswith("https://") else ", ".join(runbooks),
     }
-    summary = incident.summary or ""
-    if record is not None:
+    records = [one for one in found if one.kind == own] if closed else found
+    if records:
         # It knows better than the condition, which sees a verdict of 0 or 1.
-        facts |= {"Condition": "", "Where": "", "Value": "", **_known(record, closed=closed)}
+        facts |= {"Condition": "", "Where": "", "Value": "", **_known(records[0], closed=closed)}
         summary = ""
-        if record.report:
-            links["Report"] = _BROWSER + quote(record.report.removeprefix("gs://"))
+        if records[0].report:
+            links.pop(REPORTS, None)
+            links["Report"] = _BROWSER + quote(records[0].report.removeprefix("gs://"))
+    others = {
+        f"Runbook: {BY_NAME[one].title}": at for one, at in zip(kinds, runbooks, strict=False)
+    }
+    texts = ("" if well else UNKNOWN, summary) if closed else (summary, text.strip())
+    over = RECOVERED if well else CLOSED
     return _made(
-        heading=f"{'Recovered' if closed else 'Alert'} in {environment}",
-        title=documentation.subject or incident.policy_name or "Alert",
-        colour="good" if closed else _colour(incident.severity),
-        texts=(summary, "" if closed else text.strip()),
+        heading=f"{over if closed else 'Alert'} in {environment}",
+        title=title,
+        colour=("good" if well else "warning") if closed else _colour(severity),
+        texts=texts,
         facts=facts,
-        links={"Incident": incident.url or "", **links},
+        links={
+            "Incident": incident.url or "",
+            "Runbook": runbook and runbooks[0],
+            **links,
+            **dict(list(others.items())[1:]),
+        },
     )
 
 

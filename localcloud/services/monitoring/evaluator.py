@@ -99,13 +99,15 @@ class Evaluator:
                 return []
             if now >= state["data"] + closes:
                 why = "There was no data for so long that the incident was closed."
-                self._close(policy, incident, why, now)
+                self._incidents.close(incident, policy, why, now)
+                log.info("%s: incident %s closed without data", policy["displayName"], incident)
                 state.clear()
                 return []
             return [state["data"] + closes]
         if not met:
             if state.get("incident"):
-                self._close(policy, state["incident"], "", now)
+                self._incidents.recover(state["incident"], policy, stands.value, now)
+                log.info("%s: incident %s is over", policy["displayName"], state["incident"])
             state.clear()
             return []
         state.setdefault("since", now)
@@ -117,10 +119,6 @@ class Evaluator:
         state["data"] = now
         log.info("%s: incident %s opened", policy["displayName"], state["incident"])
         return []
-
-    def _close(self, policy: Mapping[str, Any], incident: str, why: str, now: float) -> None:
-        self._incidents.close(incident, policy, why, now)
-        log.info("%s: incident %s closed", policy["displayName"], incident)
 
 
 class Watch:

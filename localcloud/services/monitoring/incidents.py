@@ -71,11 +71,28 @@ class Incidents:
         return name
 
     def close(self, name: str, policy: Mapping[str, Any] | None, why: str, now: float) -> None:
-        """Close one; nobody is told where its policy is gone."""
+        """Close one that nothing says is over; nobody is told where its policy is gone.
+
+        As Google sums it up: the reason stands where the value would.
+        """
+        self._end(name, policy, {"summary": why}, now)
+
+    def recover(
+        self, name: str, policy: Mapping[str, Any], value: float | None, now: float
+    ) -> None:
+        """Close one, as what is measured is well again."""
+        self._end(name, policy, {"value": value}, now)
+
+    def _end(
+        self, name: str, policy: Mapping[str, Any] | None, changed: Mapping[str, Any], now: float
+    ) -> None:
         incident = self._documents.get(f"incident:{name}")
         if incident is None or incident["state"] == "CLOSED":
             return
-        incident |= {"state": "CLOSED", "ended": now, "summary": why or incident["summary"]}
+        incident |= {"state": "CLOSED", "ended": now, **changed}
+        what = changed.get("summary") or f"{incident['value'] or 0.0:.3f}."
+        metric = incident["metric"]["type"]
+        incident["summary"] = f"{metric} returned to normal with a value of {what}"
         self._documents.put(f"incident:{name}", incident)
         if policy is not None:
             self._tell(incident, policy.get("notificationChannels") or ())

@@ -67,6 +67,7 @@ class World:
         self.evaluator = Evaluator(self.documents, self.series, policies, incidents)
         self.now = START
         self.due: float | None = None
+        self.told: list[dict[str, Any]] = []
 
     def policy(self, condition: dict[str, Any], **fields: Any) -> None:
         self.documents.put(
@@ -98,7 +99,8 @@ class World:
         told = self.documents.list("delivery:")
         for one in told:
             self.documents.delete(one.key)
-        return [one.value["notice"]["incident"]["state"] for one in told]
+        self.told = [one.value["notice"]["incident"] for one in told]
+        return [one["state"] for one in self.told]
 
 
 @pytest.fixture
@@ -185,6 +187,19 @@ class TestMissing:
         world.now = world.due
         assert world.evaluate() == ["closed"]
         assert world.due is None
+        # As Google sums it up, where there is no value that it has returned to.
+        [notice] = world.told
+        assert "with a value of There was no data" in notice["summary"]
+        assert notice["observed_value"] == "1.000"
+
+    def test_one_that_is_over_tells_the_value_that_it_returned_to(self, world: World) -> None:
+        world.policy(threshold())
+        assert world.write(1.0) == ["open"]
+        world.now += 1
+        assert world.write(0.25) == ["closed"]
+        [notice] = world.told
+        assert notice["summary"].endswith("returned to normal with a value of 0.250.")
+        assert notice["observed_value"] == "0.250"
 
     @pytest.mark.parametrize(("missing", "told"), [("INACTIVE", ["closed"]), ("NO_OP", [])])
     def test_the_condition_may_say_what_it_means(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import threading
@@ -17,10 +18,10 @@ from pydantic import SecretStr, ValidationError
 from starlette.testclient import TestClient as Caller
 
 from workloads import gcp
+from workloads.monitoring.verdicts import SEVERITY
 from workloads.notifications.blocks import slack
 from workloads.notifications.card import SIZE, card
 from workloads.notifications.channels import NoChannel
-from workloads.notifications.grouping import Group
 from workloads.notifications.incident import (
     IncidentFeature,
     IncidentRecord,
@@ -28,6 +29,7 @@ from workloads.notifications.incident import (
     encode,
     latest_path,
 )
+from workloads.notifications.kinds import BY_NAME
 from workloads.notifications.ledger import BucketLedger
 from workloads.notifications.message import Budget, Incident, NotANotification, read
 from workloads.notifications.records import BucketRecords
@@ -83,7 +85,16 @@ def changed(**fields: Any) -> dict[str, Any]:
     return {**OPEN, "incident": {**OPEN["incident"], **fields}}
 
 
-CLOSED = changed(state="closed", ended_at=1577844121)
+def ended(at: float, **fields: Any) -> dict[str, Any]:
+    """The incident, well again."""
+    well = {
+        "summary": "Backlog of demo-events-ingestion returned to normal with a value of 90000.000.",
+        "observed_value": "90000.000",
+    }
+    return changed(state="closed", ended_at=at, **well, **fields)
+
+
+CLOSED = ended(1577844121)
 
 
 def push(notice: Any) -> bytes:
@@ -150,6 +161,10 @@ SETTINGS = RelaySettings(
     google_cloud_project="p", environment="prod", ledger="gs://p-alerts", settle_seconds=0
 )
 SECRETS = RelaySecrets(teams_webhook=SecretStr(WEBHOOK))
+BOTH = RelaySecrets(
+    teams_webhook=SecretStr(WEBHOOK),
+    slack_webhook=SecretStr("https://hooks.slack.com/services/T/B/x"),
+)
 
 
 @pytest.fixture
@@ -290,7 +305,7 @@ class TestRecovery:
             one = {"incident_id": f"0.{number}", "started_at": moment}
             assert relay.receive(push(changed(**one))).status == 200
             clock.now += 30
-            closed = changed(**one, state="closed", ended_at=moment + 30)
+            closed = ended(moment + 30, **one)
             assert relay.receive(push(closed)).status == 503
             held.append(closed)
             clock.now += 30
@@ -366,8 +381,9 @@ class TestRecovery:
         # Between the post and the ledger, once more is better than not at all.
         kinds = [one.split(" ")[0] for one in channel.titles]
         assert list(dict.fromkeys(kinds)) == ["Alert", "Recovered"]
-        assert len(kinds) <= (4 if step == "add" else 2)
-        assert not msgspec.json.decode(next(iter(ledger.states.values())), type=Group).told
+        assert len(kinds) <= (4 if step == "add" else 3)
+        assert started().receive(push(changed(incident_id="0.new"))).status == 200
+        assert channel.titles[-1].startswith("Alert")
 
 
 class TestBudget:
@@ -516,21 +532,248 @@ DRIFT = changed(
 )
 
 
+class Known:
+    """Has what monitors of the product wrote."""
+
+    def __init__(self, *records: IncidentRecord) -> None:
+        self.records = records
+
+    def of(self, incident: Incident) -> tuple[IncidentRecord, ...]:
+        """All, where the incident's own kind is among them."""
+        own = (incident.policy_user_labels or {}).get("alert")
+        return self.records if any(one.kind == own for one in self.records) else ()
+
+
+def found_by(kind: str, number: str = "", **fields: Any) -> dict[str, Any]:
+    """The notice of one kind of monitor; closed, where it ended."""
+    incident = {
+        "incident_id": f"0.{kind}{number}",
+        "policy_name": f"demo: {kind}",
+        "policy_user_labels": {"product": "demo", "owner": "team", "alert": kind},
+        "condition_name": "the monitor's verdict is an alarm",
+        "observed_value": "1.000",
+        "threshold_value": "0.5",
+        "documentation": {
+            "content": f"It is so.\n\nRunbook: https://github.com/o/r/docs/runbooks/{kind}.md",
+            "subject": f"demo: {BY_NAME[kind].title}",
+            "links": [
+                {
+                    "display_name": "Runbook",
+                    "url": f"https://github.com/o/r/docs/runbooks/{kind}.md",
+                }
+            ],
+        },
+    }
+    if "ended_at" in fields:
+        fields = {"state": "closed", "observed_value": "0.000", **fields}
+        fields.setdefault("summary", "m returned to normal with a value of 0.000.")
+    return changed(**{**incident, **fields})
+
+
+def test_monitors_and_messages_agree_on_what_is_grave() -> None:
+    assert list(SEVERITY.items()) == [(one.name, one.severity) for one in BY_NAME.values()]
+
+
+WORSE = msgspec.structs.replace(RECORD, kind="performance", severity="ERROR", score=0.6)
+KINDS = ("drift", "performance")
+
+
+class TestOneIncident:
+    """All that the monitors of a product find in one window is one message, and one recovery."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def known(self) -> Known:
+        return Known(WORSE, RECORD)
+
+    @pytest.fixture
+    def relay(self, channel: Channel, ledger: Memory, clock: Clock, known: Known) -> Relay:
+        settings = SETTINGS.model_copy(update={"settle_seconds": 300.0})
+        transport = httpx.MockTransport(channel)
+        return Relay(settings, SECRETS, ledger, transport, records=known, clock=clock)
+
+    @pytest.mark.parametrize("order", [KINDS, KINDS[::-1]], ids=" first, ".join)
+    def test_two_kinds_in_one_window_are_one_card_and_one_recovery(
+        self, relay: Relay, channel: Channel, clock: Clock, order: tuple[str, ...]
+    ) -> None:
+        for kind in (*order, *order):
+            assert relay.receive(push(found_by(kind))).status == 200
+        [message] = channel.messages
+        content = message["attachments"][0]["content"]
+        facts = {one["title"]: one["value"] for one in content["body"][-1]["facts"]}
+        # Named by the gravest, whichever came first.
+        assert channel.titles == ["Alert in prod / demo: the model has got worse"]
+        assert facts["Severity"] == "Error"
+        assert facts["Also"] == "the data has drifted"
+        assert facts["Score"] == "0.6, limit 0.1"
+        links = {one["title"]: one["url"] for one in content["actions"]}
+        assert links["Runbook"].endswith("/performance.md")
+        assert links["Runbook: the data has drifted"].endswith("/drift.md")
+        assert "Report" in links
+        first, last = (found_by(kind, ended_at=clock.now) for kind in order)
+        # The first that ends is not told by itself, and Pub/Sub need not keep it for weeks.
+        assert relay.receive(push(first)).status == 200
+        clock.now += 86_400
+        assert relay.receive(push(last)).status == 503
+        clock.now += 300
+        for notice in (last, first, last):
+            assert relay.receive(push(notice)).status == 200
+        assert channel.titles[1:] == ["Recovered in prod / demo: the model has got worse"]
+
+    def test_a_kind_that_joins_later_is_told_and_the_recovery_is_one(
+        self, relay: Relay, channel: Channel, clock: Clock, known: Known
+    ) -> None:
+        """A window is looked at again each day while its labels come."""
+        known.records = (RECORD,)
+        relay.receive(push(found_by("drift")))
+        clock.now += 86_400
+        known.records = (WORSE, RECORD)
+        relay.receive(push(found_by("performance")))
+        assert channel.titles == [
+            "Alert in prod / demo: the data has drifted",
+            "Alert in prod / demo: the model has got worse",
+        ]
+        for kind in KINDS:
+            relay.receive(push(found_by(kind, ended_at=clock.now)))
+        clock.now += 300
+        for kind in KINDS:
+            assert relay.receive(push(found_by(kind, ended_at=clock.now))).status == 200
+        assert [one.split(" ")[0] for one in channel.titles] == ["Alert", "Alert", "Recovered"]
+
+    def test_another_window_is_another_incident(
+        self, relay: Relay, channel: Channel, clock: Clock, known: Known
+    ) -> None:
+        known.records = (RECORD,)
+        relay.receive(push(found_by("drift")))
+        clock.now += 7 * 86_400
+        end = found_by("drift", ended_at=clock.now)
+        relay.receive(push(end))
+        clock.now += 300
+        relay.receive(push(end))
+        known.records = (
+            msgspec.structs.replace(RECORD, report="gs://p-demo-models/reports/demo/later.html"),
+        )
+        relay.receive(push(found_by("drift", "later")))
+        kinds = [one.split(" ")[0] for one in channel.titles]
+        assert kinds == ["Alert", "Recovered", "Alert"]
+
+    def test_a_verdict_that_comes_and_goes_with_the_windows_is_one_message(
+        self, relay: Relay, channel: Channel, clock: Clock, known: Known
+    ) -> None:
+        for number in range(10):
+            report = f"gs://p-demo-models/reports/demo/{number}.html"
+            known.records = (msgspec.structs.replace(RECORD, report=report),)
+            assert relay.receive(push(found_by("drift", str(number)))).status == 200
+            end = found_by("drift", str(number), ended_at=clock.now)
+            assert relay.receive(push(end)).status == 503
+            clock.now += 60
+        clock.now += 300
+        for number in range(10):
+            end = found_by("drift", str(number), ended_at=clock.now)
+            assert relay.receive(push(end)).status == 200
+        assert [one.split(" ")[0] for one in channel.titles] == ["Alert", "Recovered"]
+
+    @pytest.mark.parametrize("step", ["add", "keep"])
+    @pytest.mark.parametrize("after", range(4))
+    def test_killed_anywhere_the_inbox_has_each_message_once(
+        self,
+        ledger: Memory,
+        clock: Clock,
+        known: Known,
+        monkeypatch: pytest.MonkeyPatch,
+        step: str,
+        after: int,
+    ) -> None:
+        inbox: dict[str, str] = {}
+
+        def take(request: httpx.Request) -> httpx.Response:
+            title = json.loads(request.content)["attachments"][0]["content"]["body"][0]["text"]
+            inbox.setdefault(request.headers["Idempotency-Key"], title)
+            return httpx.Response(200)
+
+        def started() -> Relay:
+            return Relay(
+                SETTINGS, SECRETS, ledger, httpx.MockTransport(take), records=known, clock=clock
+            )
+
+        def interrupted(notice: dict[str, Any]) -> None:
+            calls, done = iter(range(100)), getattr(ledger, step)
+
+            def killed(*arguments: Any) -> None:
+                if next(calls) == after:
+                    raise KeyboardInterrupt
+                done(*arguments)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(ledger, step, killed)
+                with contextlib.suppress(KeyboardInterrupt):
+                    started().receive(push(notice))
+
+        opened = [found_by(kind) for kind in KINDS]
+        closed = [found_by(kind, ended_at=clock.now) for kind in KINDS]
+        for notices in (opened, closed):
+            # Each is cut off once, in turn with the others, and then delivered again.
+            for notice in notices:
+                interrupted(notice)
+            for _ in range(2):
+                for notice in notices:
+                    started().receive(push(notice))
+        assert [one.split(" ")[0] for one in inbox.values()] == ["Alert", "Recovered"]
+
+
+class TestClosedWithoutData:
+    """Cloud Monitoring closes what it hears nothing of; that is no recovery."""
+
+    @pytest.mark.parametrize(
+        ("fields", "over"),
+        [
+            ({"observed_value": "0.000"}, True),
+            # As Google says it of a policy that was changed.
+            (
+                {"summary": "m returned to normal with a value of Incident cancelled because .."},
+                False,
+            ),
+            (
+                {"summary": "m returned to normal with a value of 1.000.", "observed_value": ""},
+                False,
+            ),
+            ({"summary": "", "observed_value": "1.000"}, False),
+            ({"summary": "", "observed_value": None}, False),
+            # No threshold: a log entry, a query.
+            ({"summary": "", "observed_value": None, "threshold_value": None}, True),
+        ],
+    )
+    def test_it_is_worded_as_what_it_is(
+        self, relay: Relay, channel: Channel, fields: dict[str, Any], over: bool
+    ) -> None:
+        relay.receive(push(found_by("drift")))
+        relay.receive(push(found_by("drift", ended_at=1577844121, **fields)))
+        text = json.dumps(channel.messages[1])
+        assert ("Recovered in prod" in text) is over
+        assert ("Closed without a recovery in prod" in text) is not over
+        assert ("see whether what measures it still runs" in text) is not over
+
+    def test_what_has_to_stay_above_is_well_above(self) -> None:
+        below = {"conditionThreshold": {"comparison": "COMPARISON_LT", "thresholdValue": 5}}
+        for value, well in ((6, True), (4, False)):
+            notice = ended(1577844121, condition=below, threshold_value="5")
+            notice["incident"] |= {"summary": "", "observed_value": str(value)}
+            incident = read(push(notice))
+            assert isinstance(incident, Incident)
+            assert incident.recovered is well
+
+
 class TestRecord:
     """What the monitor knows is told with the alert."""
-
-    class Known:
-        """Has one record."""
-
-        def of(self, incident: Incident) -> IncidentRecord:
-            del incident
-            return RECORD
 
     def test_a_card_says_how_bad_why_and_what_happens(
         self, channel: Channel, ledger: Memory
     ) -> None:
         transport = httpx.MockTransport(channel)
-        relay = Relay(SETTINGS, SECRETS, ledger, transport, records=self.Known())
+        relay = Relay(SETTINGS, SECRETS, ledger, transport, records=Known(RECORD))
         assert relay.receive(push(DRIFT)).status == 200
         content = channel.messages[0]["attachments"][0]["content"]
         facts = {one["title"]: one["value"] for one in content["body"][-1]["facts"]}
@@ -552,25 +795,34 @@ class TestRecord:
         bucket = gcp.storage_client().create_bucket("relay-demo-models")
         records = BucketRecords("gs://relay-{product}-models")
 
-        def of(notice: dict[str, Any]) -> IncidentRecord | None:
+        def of(notice: dict[str, Any]) -> tuple[IncidentRecord, ...]:
             incident = read(push(notice))
             assert isinstance(incident, Incident)
             return records.of(incident)
 
-        assert of(DRIFT) is None
-        bucket.blob(latest_path("demo", RECORD.kind)).upload_from_string(encode(RECORD))
-        assert of(DRIFT) == RECORD
-        assert of(OPEN) is None
+        def written(record: IncidentRecord) -> None:
+            path = latest_path("demo", record.kind)
+            bucket.blob(path).upload_from_string(encode(record))
+
+        assert of(DRIFT) == ()
+        written(RECORD)
+        assert of(DRIFT) == (RECORD,)
+        assert of(OPEN) == ()
         other = {**DRIFT["incident"]["policy_user_labels"], "alert": "performance"}
-        assert of(changed(policy_user_labels=other)) is None
+        assert of(changed(policy_user_labels=other)) == ()
+        # What was found in the same window, the gravest first; of another window, it is not told.
+        performance = msgspec.structs.replace(RECORD, kind="performance")
+        written(performance)
+        written(msgspec.structs.replace(RECORD, kind="skew", report="gs://p-demo-models/old.html"))
+        assert of(DRIFT) == (performance, RECORD)
         later = {**DRIFT["incident"], "started_at": datetime.now(UTC).timestamp() + 3 * 3600}
-        assert of({"incident": later}) is None
+        assert of({"incident": later}) == ()
         bucket.blob(latest_path("demo", RECORD.kind)).upload_from_string(b'{"product": 1}')
-        assert of(DRIFT) is None
+        assert of(DRIFT) == ()
         nowhere = BucketRecords("gs://relay-{product}-nowhere")
         incident = read(push(DRIFT))
         assert isinstance(incident, Incident)
-        assert nowhere.of(incident) is None
+        assert nowhere.of(incident) == ()
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -596,16 +848,46 @@ class TestSlack:
             posted.append(request.url.host)
             return httpx.Response(200, text="ok")
 
-        secrets = RelaySecrets(
-            teams_webhook=SecretStr(WEBHOOK),
-            slack_webhook=SecretStr("https://hooks.slack.com/services/T/B/x"),
-        )
-        relay = Relay(SETTINGS, secrets, ledger, httpx.MockTransport(answer))
+        relay = Relay(SETTINGS, BOTH, ledger, httpx.MockTransport(answer))
         refused = relay.receive(push(OPEN))
         assert (refused.status, "Slack answered 500" in refused.text) == (503, True)
         down.clear()
         assert relay.receive(push(OPEN)).status == 200
         assert posted == ["example.webhook.office.com", "hooks.slack.com"]
+
+    def test_a_teams_webhook_that_is_gone_for_good_silences_nobody_else(
+        self, ledger: Memory
+    ) -> None:
+        posted: dict[str, list[str]] = {"Teams": [], "Slack": []}
+        gone = True
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            name = "Slack" if request.url.host == "hooks.slack.com" else "Teams"
+            if name == "Teams" and gone:
+                return httpx.Response(410)
+            posted[name].append(request.headers["Idempotency-Key"])
+            return httpx.Response(200, text="ok")
+
+        relay = Relay(SETTINGS, BOTH, ledger, httpx.MockTransport(answer))
+        for _ in range(3):
+            refused = relay.receive(push(OPEN))
+            assert refused.status == 503
+            assert "Teams answered 410" in refused.text
+        assert relay.receive(push(SPENT)).status == 503
+        [first, budget] = posted["Slack"]
+        assert (first, budget.partition("/")[0]) == ("incident/0.opqiw61fsv7p/open", "budget")
+        # What comes and goes is one message there, though Teams has had none.
+        again = {"incident_id": "0.again"}
+        assert relay.receive(push(changed(**again))).status == 503
+        assert posted["Slack"] == [first, budget]
+        assert relay.receive(push(ended(1577844121, **again))).status == 503
+        assert posted["Slack"][2:] == ["incident/0.again/closed"]
+        # Once it is mended, it is told too, and nobody else again.
+        gone = False
+        for notice in (OPEN, SPENT, changed(**again), ended(1577844121, **again)):
+            assert relay.receive(push(notice)).status == 200
+        assert len(posted["Slack"]) == 3
+        assert posted["Teams"] == [budget, first, "incident/0.again/closed"]
 
     def test_nothing_in_a_message_speaks_to_slack(self) -> None:
         incident = read(push(changed(summary="<!channel> & co", policy_user_labels=None)))

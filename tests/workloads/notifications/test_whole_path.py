@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 from pydantic import SecretStr
@@ -31,6 +32,7 @@ from workloads.notifications.incident import (
     IncidentRecord,
     IncidentWindow,
 )
+from workloads.notifications.kinds import BY_NAME
 from workloads.notifications.message import Incident
 from workloads.notifications.relay import build_app as build_relay
 from workloads.notifications.settings import RelaySecrets, RelaySettings
@@ -40,6 +42,7 @@ TOPIC = f"{PROJECT}/topics/alerts"
 DEAD = f"{PROJECT}/topics/dead"
 RELAY = f"{PROJECT}/subscriptions/relay"
 KEPT = f"{PROJECT}/subscriptions/kept"
+BOTH = "flight-delay: two kinds"
 METRIC = telemetry.MONITOR_ALARM.type
 
 
@@ -95,6 +98,7 @@ class World:
         self.down = False
         self.refused = 0
         self.cards: list[dict[str, Any]] = []
+        self.ledger = Ledger()
 
     async def channel(self, request: Request) -> Response:
         if self.down:
@@ -126,32 +130,37 @@ class World:
         body = {"timeSeries": [series]}
         gcp.monitoring().projects().timeSeries().create(name=PROJECT, body=body).execute()
 
-    def policy(self, condition: dict[str, Any], topic: str) -> None:
+    def policy(self, condition: dict[str, Any], topic: str, kind: str, title: str) -> None:
         api = gcp.monitoring().projects()
         body: dict[str, Any] = {"type": "pubsub", "displayName": "t", "labels": {"topic": topic}}
         made = api.notificationChannels().create(name=PROJECT, body=body).execute()
         body = {
-            "displayName": "flight-delay: the data has drifted",
+            "displayName": title,
             "combiner": "OR",
             "severity": "WARNING",
             "conditions": [{"displayName": "the monitor's verdict is an alarm", **condition}],
             "documentation": {
-                "subject": "flight-delay: the data has drifted",
+                "subject": f"flight-delay: {BY_NAME[kind].title}",
                 "content": "It is so.\n\nRunbook: docs/runbooks/drift.md",
             },
             "notificationChannels": [made["name"]],
-            "userLabels": {"product": "flight-delay", "alert": "drift"},
+            "userLabels": {"product": "flight-delay", "alert": kind},
         }
         api.alertPolicies().create(name=PROJECT, body=body).execute()
 
-    def drifting(self, topic: str = TOPIC) -> None:
-        """The policy of drift, as the stack makes it."""
-        self.write(0.0)
+    def drifting(
+        self,
+        topic: str = TOPIC,
+        kind: str = "drift",
+        title: str = "flight-delay: the data has drifted",
+    ) -> None:
+        """The policy of drift, or of another kind, as the stack makes it."""
+        self.write(0.0, kind=kind)
         self.policy(
             {
                 "conditionThreshold": {
                     "filter": f'metric.type = "{METRIC}" AND resource.type = "global" '
-                    'AND metric.labels.kind = "drift"',
+                    f'AND metric.labels.kind = "{kind}"',
                     "aggregations": [
                         {
                             "alignmentPeriod": "3600s",
@@ -166,6 +175,8 @@ class World:
                 }
             },
             topic,
+            kind,
+            title,
         )
 
     def open(self) -> int:
@@ -178,10 +189,9 @@ class World:
 class Known:
     """The record of every incident."""
 
-    def of(self, incident: Incident) -> IncidentRecord:
-        del incident
+    def of(self, incident: Incident) -> tuple[IncidentRecord, ...]:
         day = datetime(2013, 4, 1, tzinfo=UTC)
-        return IncidentRecord(
+        record = IncidentRecord(
             product="flight-delay",
             kind="drift",
             severity="WARNING",
@@ -193,6 +203,8 @@ class Known:
             report="gs://p-flight-delay-models/reports/flight-delay/a.html",
             action="a retraining run has been asked for",
         )
+        worse = msgspec.structs.replace(record, kind="performance", severity="ERROR")
+        return (worse, record) if incident.policy_name == BOTH else (record,)
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +231,7 @@ def world(pubsub: PubSubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         )
         secrets = RelaySecrets(teams_webhook=SecretStr(f"{channel}/hook"))
         relay = stack.enter_context(
-            served(build_relay(settings, secrets, Ledger(), records=Known()))
+            served(build_relay(settings, secrets, one.ledger, records=Known()))
         )
         rest = stack.enter_context(served(build_rest([service(home)])))
         monkeypatch.setenv("MONITORING_API_ENDPOINT", rest)
@@ -261,6 +273,26 @@ def test_a_verdict_is_told_with_all_that_is_known_and_so_is_the_recovery(world: 
         "Recovered in test / flight-delay: the data has drifted",
     ]
     assert world.open() == 0
+
+
+def test_what_two_monitors_found_in_one_window_is_one_card_and_one_recovery(world: World) -> None:
+    kinds = ("drift", "performance")
+    for kind in kinds:
+        world.drifting(kind=kind, title=BOTH)
+    for kind in kinds:
+        world.write(1.0, kind=kind)
+    until(lambda: world.open() == 2)
+    # Both notices have come to the relay, and one message to people.
+    until(lambda: sum(one.endswith("/open/Teams") for one in world.ledger.kept) == 2)
+    assert len(world.cards) == 1
+    for kind in kinds:
+        world.write(0.0, kind=kind)
+    until(lambda: len(world.cards) == 2)
+    assert world.open() == 0
+    assert world.titles == [
+        "Alert in test / flight-delay: the model has got worse",
+        "Recovered in test / flight-delay: the model has got worse",
+    ]
 
 
 def test_a_channel_that_is_down_for_a_while_is_told_later_once(world: World) -> None:
