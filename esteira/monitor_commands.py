@@ -74,7 +74,7 @@ def run(
 @monitor_app.command("status")
 def status(product: ProductName, stack: OnStack = "local", as_json: AsJson = False) -> None:
     """Say what was found in the newest window: what drifted, and the performance."""
-    from workloads.monitoring.publishing import Store
+    from workloads.monitoring.store import Store
     from workloads.product import load
 
     declared = load(product)
@@ -169,7 +169,7 @@ def _refused() -> Iterator[None]:
     from googleapiclient.errors import HttpError
 
     from workloads.artifacts import ArtifactNotFound
-    from workloads.monitoring.publishing import StoreRefused
+    from workloads.monitoring.store import StoreRefused
     from workloads.registry import NoSuchVersion
 
     try:

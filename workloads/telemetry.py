@@ -16,6 +16,12 @@ REASON: Final = "reason"
 METRIC: Final = "metric"
 ESTIMATED: Final = "estimated"
 TABLE: Final = "table"
+STATISTIC: Final = "statistic"
+REFERENCE: Final = "reference"
+SLICE: Final = "slice"
+ALL: Final = "all"
+"""The slice that holds all rows; the others are `column=value`. An empty label is as good as none,
+and could not be asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +38,21 @@ class CustomMetric:
 
 
 _PRODUCT: Final = (PRODUCT, "Name of the ML product")
+_SLICE: Final = (SLICE, "`column=value`; `all` for all rows")
 
 DRIFT_SCORE: Final = CustomMetric(
     type="custom.googleapis.com/esteira/drift_score",
     title="Drift score",
-    description="Jensen-Shannon divergence of a feature, or L-infinity of a categorical one, "
-    "between the window last looked at and the data that the serving model has learned from",
+    description="How far a feature in the window last looked at lies from a reference, by each "
+    "statistic",
     unit="1",
-    labels=(_PRODUCT, (FEATURE, "Name of the feature")),
+    labels=(
+        _PRODUCT,
+        (FEATURE, "Name of the feature"),
+        (STATISTIC, "Which distance or share: `jensen_shannon`, `psi`, `missing`, ..."),
+        (REFERENCE, "`training`, `training-served` or `raw`: see workloads.monitoring.tables"),
+        _SLICE,
+    ),
 )
 MODEL_AGE: Final = CustomMetric(
     type="custom.googleapis.com/esteira/model_age_days",
@@ -69,10 +82,14 @@ RETRAINING_HELD: Final = CustomMetric(
 PREDICTION_DRIFT: Final = CustomMetric(
     type="custom.googleapis.com/esteira/prediction_drift_score",
     title="Drift of the predictions",
-    description="Jensen-Shannon divergence between what the model answered in the window last "
-    "looked at and what it answered on the hold-out",
+    description="How far what the model answered in the window last looked at lies from what it "
+    "answered on the hold-out, by each statistic",
     unit="1",
-    labels=(_PRODUCT, (FEATURE, "`value`: the number answered; `answer`: the class")),
+    labels=(
+        _PRODUCT,
+        (FEATURE, "`value`: the number answered; `answer`: the class; `lower`, `upper`: bounds"),
+        (STATISTIC, "Which distance or share: `jensen_shannon`, `psi`, `missing`, ..."),
+    ),
 )
 PERFORMANCE: Final = CustomMetric(
     type="custom.googleapis.com/esteira/performance",
@@ -84,6 +101,7 @@ PERFORMANCE: Final = CustomMetric(
         _PRODUCT,
         (METRIC, "Which score: `roc_auc`, `mae`, ..."),
         (ESTIMATED, "`false`: by labels that have come in; `true`: without labels"),
+        _SLICE,
     ),
 )
 ERROR_GROWTH: Final = CustomMetric(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from components.metric_types import BACKLOG, OLDEST_UNACKED, UNDELIVERABLE
@@ -9,6 +10,7 @@ from esteira.dashboards import rules
 from esteira.dashboards.grafana import MONITORING, Board, Graph, Query
 from esteira.dashboards.naming import Naming
 from stacks.alerts.desk import runbook
+from stacks.dashboards.models import ALL_ROWS, ANSWERED, DIVERGENCE
 from stacks.settings import Settings
 from workloads import telemetry
 from workloads.product import Product
@@ -214,11 +216,11 @@ def models(product: Product, settings: Settings, naming: Naming) -> Board:
         unit: str = "short",
         threshold: float | None = None,
         page: str = "",
+        where: Mapping[str, str] | None = None,
     ) -> Graph:
-        newest = (
-            f'last_over_time({naming.ours(metric)}{{{telemetry.PRODUCT}="{product.name}"}}'
-            f"[{rules.NEWEST}])"
-        )
+        of = {telemetry.PRODUCT: product.name, **(where or {})}
+        selected = ", ".join(f'{label}="{value}"' for label, value in of.items())
+        newest = f"last_over_time({naming.ours(metric)}{{{selected}}}[{rules.NEWEST}])"
         by = f" by ({', '.join(labels)})" if labels else ""
         legend = " ".join(f"{{{{{label}}}}}" for label in labels) or product.name
         return Graph(
@@ -238,11 +240,13 @@ def models(product: Product, settings: Settings, naming: Naming) -> Board:
         tags=[product.name, product.owner],
         graphs=[
             graph("Drift by feature", telemetry.DRIFT_SCORE, telemetry.FEATURE,
-                  threshold=alerts.drift_score, page="drift"),
+                  threshold=alerts.drift_score, page="drift", where=DIVERGENCE),
+            graph("Drift by reference and statistic: the worst feature", telemetry.DRIFT_SCORE,
+                  telemetry.REFERENCE, telemetry.STATISTIC, page="drift", where=ALL_ROWS),
             graph("Drift of the predictions", telemetry.PREDICTION_DRIFT, telemetry.FEATURE,
-                  page="prediction-drift"),
+                  page="prediction-drift", where=ANSWERED),
             graph("Performance: score, and whether it is estimated", telemetry.PERFORMANCE,
-                  telemetry.METRIC, telemetry.ESTIMATED, page="performance"),
+                  telemetry.METRIC, telemetry.ESTIMATED, page="performance", where=ALL_ROWS),
             graph("Concept drift: growth of the error", telemetry.ERROR_GROWTH,
                   unit="percentunit", page="concept-drift"),
             graph("Alarms of the monitors", telemetry.MONITOR_ALARM, telemetry.KIND,

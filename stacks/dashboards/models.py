@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import pulumi
 
 from components import metric_types as metrics
@@ -12,6 +15,12 @@ from stacks.alerts.desk import HOUR, Desk, Watched
 from stacks.alerts.models import pipeline_failures_filter
 from stacks.dashboards.charts import header
 from workloads import telemetry
+from workloads.monitoring.tables import JENSEN_SHANNON, TRAINING
+
+ALL_ROWS: Final = {telemetry.SLICE: telemetry.ALL}
+ANSWERED: Final = {telemetry.STATISTIC: JENSEN_SHANNON}
+"""Scores of one statistic alone can be told apart on one axis."""
+DIVERGENCE: Final = {**ALL_ROWS, **ANSWERED, telemetry.REFERENCE: TRAINING}
 
 
 def panels(about: Watched, desk: Desk) -> list[Panel]:
@@ -19,10 +28,12 @@ def panels(about: Watched, desk: Desk) -> list[Panel]:
     alerts = desk.settings.alerts
     return [
         header(about, "Whether the model still fits the world, and what became of new ones."),
-        _monitored(about, "Drift by feature", desk.drift, "divergence", telemetry.FEATURE,
-                   threshold=alerts.drift_score),
-        _monitored(about, "Drift of the predictions", desk.prediction_drift, "divergence",
-                   telemetry.FEATURE),
+        _monitored(about, "Drift by feature", desk.drift, "Jensen-Shannon, bits",
+                   telemetry.FEATURE, threshold=alerts.drift_score, where=DIVERGENCE),
+        _monitored(about, "Drift by reference and statistic: the worst feature", desk.drift,
+                   "score", telemetry.REFERENCE, telemetry.STATISTIC, where=ALL_ROWS),
+        _monitored(about, "Drift of the predictions", desk.prediction_drift,
+                   "Jensen-Shannon, bits", telemetry.FEATURE, where=ANSWERED),
         _performance(about, desk),
         _monitored(about, "Concept drift: growth of the error", desk.error_growth,
                    "share of the hold-out's"),
@@ -53,10 +64,18 @@ def _monitored(
     unit: str,
     *labels: str,
     threshold: float | None = None,
+    where: Mapping[str, str] | None = None,
 ) -> Chart:
-    """A metric that a monitor writes of the product, apart by its other labels."""
+    """A metric that a monitor writes of the product, apart by some of its other labels.
+
+    Args:
+        where: labels that have to have a value.
+    """
     apart = tuple(f"metric.labels.{label}" for label in labels)
-    of: dict[str, pulumi.Input[str]] = {f"metric.labels.{telemetry.PRODUCT}": about.product}
+    of: dict[str, pulumi.Input[str]] = {
+        f"metric.labels.{label}": value
+        for label, value in {telemetry.PRODUCT: about.product, **(where or {})}.items()
+    }
     series = Series(
         metric=metric,
         aligner="ALIGN_MAX",
@@ -79,6 +98,7 @@ def _performance(about: Watched, desk: Desk) -> Chart:
         "score",
         telemetry.METRIC,
         telemetry.ESTIMATED,
+        where=ALL_ROWS,
     )
 
 

@@ -53,6 +53,14 @@ class Plot:
         )
         self._named(name, colour)
 
+    def band(self, low: Points, high: Points, colour: str) -> None:
+        """What lies between two lines; over one place alone, an upright line."""
+        if len(low) == 1:
+            self.line([*low, *high], colour)
+            return
+        path = " ".join(f"{self._h(x):.1f},{self._v(y):.1f}" for x, y in [*low, *reversed(high)])
+        self._marks.append(f'<polygon points="{path}" fill="{colour}" fill-opacity="0.15"/>')
+
     def dots(self, points: Points, colour: str, name: str = "", *, size: float = 3.0) -> None:
         """A dot at each point."""
         self._marks += [

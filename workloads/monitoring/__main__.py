@@ -14,8 +14,8 @@ from workloads import product as products
 from workloads.artifacts import ArtifactNotFound
 from workloads.database import DatabaseSettings
 from workloads.monitoring.job import Edge, monitor
-from workloads.monitoring.publishing import StoreRefused
 from workloads.monitoring.settings import MonitoringSettings
+from workloads.monitoring.store import StoreRefused
 from workloads.monitoring.window import InvalidWindow, Window
 from workloads.registry import NoSuchVersion
 from workloads.scoring import ModelRefused

@@ -16,9 +16,9 @@ import msgspec
 
 from workloads.monitoring import scores, significance
 from workloads.monitoring.reference import Feature, Histogram, Kind, Reference
+from workloads.monitoring.tables import JENSEN_SHANNON
 from workloads.monitoring.window import Window
 
-JENSEN_SHANNON: Final = "jensen_shannon"
 L_INFINITY: Final = "l_infinity"
 PSI: Final = "psi"
 KOLMOGOROV_SMIRNOV: Final = "kolmogorov_smirnov"

@@ -12,7 +12,9 @@ import numpy as np
 from workloads import contracts
 from workloads.artifacts import Folder
 from workloads.manifest import ANSWERS_PROFILE, PROFILE, Manifest
+from workloads.metrics import Interval
 from workloads.monitoring.estimation import Calibrator, LossEstimator, calibrate
+from workloads.monitoring.performance import interval
 from workloads.monitoring.reference import Reference, from_profile
 from workloads.product import ErrorStream, Product, Task
 from workloads.registry import CHAMPION, Registry, Version
@@ -78,6 +80,20 @@ class Champion:
         return rows, data.labels(self.product, rows).astype(np.float64), self.scorer.table(rows)
 
     @cached_property
+    def parts(self) -> dict[str, Interval]:
+        """The gate's metric of each slice of the hold-out, `column=value`; those of too few rows to
+        be scored are left out."""
+        from workloads.training.evaluation import slices
+
+        rows, truth, answers = self.holdout
+        return {
+            f"{column}={value}": interval(
+                self.product.task, truth[here], answers.where(here), self.product.gate.metric
+            )
+            for column, value, here in slices(self.product, rows, truth)
+        }
+
+    @cached_property
     def calibrator(self) -> Calibrator:
         """Of a classification: how often its probabilities were right on the hold-out.
 
@@ -92,10 +108,11 @@ class Champion:
         """Of a regression: how far off it was on the hold-out, by the features.
 
         Raises:
-            NotScorable: the hold-out is too small for it.
+            NotScorable: the hold-out is too small for it, or the gate's metric cannot be estimated.
         """
         rows, truth, answers = self.holdout
-        return LossEstimator(columns(self.product, rows), truth, answers.value)
+        metric = self.product.gate.metric
+        return LossEstimator(columns(self.product, rows), truth, answers.value, metric=metric)
 
     def errors(self, truth: NDArray[Any], answers: Answers) -> NDArray[np.float64]:
         """The error of each row, from 0, in the stream that the product declares."""

@@ -24,6 +24,10 @@ from workloads.scoring import Answers
 Floats = NDArray[np.float64]
 
 _FOLDS: Final = 10
+_GROUPS: Final = 10
+LOSSES: Final = {"mae": 1, "rmse": 2}
+"""Scores of a regression that can be estimated: the power of the error that is a row's loss, and
+whose root the score is. The others need bounds, or are no mean."""
 LEAST_ROWS: Final = 100
 
 
@@ -139,9 +143,11 @@ class LossEstimator:
         features: by name, columns of numbers or of text, None for missing.
         truth: the label of each row.
         predicted: what the model said of it.
+        metric: what is estimated, one of `LOSSES`.
 
     Raises:
-        NotScorable: fewer than `LEAST_ROWS` rows.
+        NotScorable: fewer than `LEAST_ROWS` rows, or a metric that is no mean of a loss that the
+            answer alone decides.
     """
 
     def __init__(
@@ -149,9 +155,15 @@ class LossEstimator:
         features: Mapping[str, Sequence[Any] | NDArray[Any]],
         truth: NDArray[Any],
         predicted: NDArray[Any],
+        *,
+        metric: str = "mae",
     ) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
+        if metric not in LOSSES:
+            raise NotScorable(
+                f"{metric} is not estimated without labels; of a regression {', '.join(LOSSES)} are"
+            )
         error = np.abs(np.asarray(truth, np.float64) - np.asarray(predicted, np.float64))
         if error.size < LEAST_ROWS or not np.isfinite(error).all():
             raise NotScorable(
@@ -164,15 +176,38 @@ class LossEstimator:
             for name, values in features.items()
             if _texts(values)
         }
+        self._root = LOSSES[metric]
+        losses = error**self._root
+        table = self._table(features, predicted)
         self._model = HistGradientBoostingRegressor(random_state=0)
-        self._model.fit(self._table(features, predicted), error)
+        self._model.fit(table, losses)
+        expected = self._expected(table)
+        # Losses that were alike in what was expected of them: how far one may lie from that.
+        self._bounds = np.quantile(expected, np.linspace(0, 1, _GROUPS + 1)[1:-1])
+        group = np.searchsorted(self._bounds, expected)
+        self._around = [
+            losses[group == one] - expected[group == one].mean()
+            if (group == one).any()
+            else np.zeros(1)
+            for one in range(_GROUPS)
+        ]
 
     def estimate(
         self,
         features: Mapping[str, Sequence[Any] | NDArray[Any]],
         predicted: NDArray[Any],
-    ) -> float:
-        """The mean absolute error that a window will most likely have, without its labels.
+        *,
+        samples: int = 100,
+        seed: int = 0,
+    ) -> Interval:
+        """The score that a window will most likely have, without its labels.
+
+        Args:
+            features: as those that it has learned from.
+            predicted: what the model says of the window's rows.
+            samples: how often each row's loss is drawn for the interval (percentiles 2.5 and 97.5),
+                within which the true score falls if only chance is at work; 0 for none.
+            seed: of what is drawn.
 
         Raises:
             NotScorable: there are no rows.
@@ -180,8 +215,28 @@ class LossEstimator:
         """
         if len(predicted) == 0:
             raise NotScorable("no rows; an estimate needs one at least")
-        losses = self._model.predict(self._table(features, predicted))
-        return float(np.maximum(losses, 0).mean())
+        expected = self._expected(self._table(features, predicted))
+        mean = float(expected.mean())
+        rows = np.bincount(np.searchsorted(self._bounds, expected), minlength=_GROUPS)
+        generator = np.random.default_rng(seed)
+        drawn: list[float] = [mean] if samples == 0 else []
+        for _ in range(samples):
+            off = sum(
+                float(generator.choice(around, count).sum())
+                for around, count in zip(self._around, rows, strict=True)
+            )
+            drawn.append(max(0.0, mean + off / expected.size))
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        power = 1 / self._root
+        # The estimate lies within its own interval, whatever the few hundred draws say.
+        return Interval(
+            value=mean**power,
+            low=float(min(low, mean)) ** power,
+            high=float(max(high, mean)) ** power,
+        )
+
+    def _expected(self, table: Floats) -> Floats:
+        return np.maximum(self._model.predict(table), 0)
 
     def _table(
         self, features: Mapping[str, Sequence[Any] | NDArray[Any]], predicted: NDArray[Any]

@@ -13,7 +13,6 @@ from datetime import UTC
 from typing import Any, Final
 
 from workloads import contracts, gcp
-from workloads.batch_prediction import tables as batch
 from workloads.features.query import FeatureQuery
 from workloads.monitoring.counting import MissingColumn
 from workloads.monitoring.reference import Feature, Histogram, Reference
@@ -75,25 +74,10 @@ def logged(product: Product, window: Window, model_version: str | None = None) -
 
 def answered(product: Product, window: Window, model_version: str | None = None) -> RowSource:
     """What the servers answered in a window: of `PREDICTED`, what the product's task has."""
-    return _log(product, window, model_version, "value IS NOT NULL", _predicted(product, "value"))
-
-
-def batch_answered(product: Product, window: Window, model_version: str | None = None) -> RowSource:
-    """What batch prediction answered about the questions of a window."""
-    where, parameters = _version(model_version)
-    value = "probability" if product.task is Task.CLASSIFICATION else "prediction"
-    return RowSource(
-        relation=f"`{gcp.project()}.{batch.dataset(product)}.{batch.batch_table(product).name}`",
-        where=f"event_time >= @start AND event_time < @end{where}",
-        expressions=_predicted(product, value),
-        parameters={**_bounds(window), **parameters},
-    )
-
-
-def _predicted(product: Product, value: str) -> dict[str, str]:
+    expressions = {"value": "value", "lower": "lower", "upper": "upper"}
     if product.task is Task.CLASSIFICATION:
-        return {"value": value, "answer": "CAST(answer AS STRING)"}
-    return {"value": value, "lower": "lower", "upper": "upper"}
+        expressions = {"value": "value", "answer": "CAST(answer AS STRING)"}
+    return _log(product, window, model_version, "value IS NOT NULL", expressions)
 
 
 def _log(

@@ -8,22 +8,20 @@ it has written, so that a run which was killed anywhere is run again and adds no
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from workloads import telemetry
 from workloads.database import DatabaseSettings
-from workloads.monitoring import report, tables, verdicts
-from workloads.monitoring.assessment import JENSEN_SHANNON, L_INFINITY, FeatureScore
+from workloads.monitoring import gauges, model_monitoring, report, tables, timelines, verdicts
 from workloads.monitoring.champion import Champion
-from workloads.monitoring.measuring import Measured, Rated, measure
-from workloads.monitoring.publishing import Metrics, Past, PastScore, Point, Store, Subject, reports
-from workloads.monitoring.reference import Kind
+from workloads.monitoring.measuring import Measured, measure
+from workloads.monitoring.publishing import Metrics, Point, reports
+from workloads.monitoring.store import Past, PastFeature, PastScore, Store, Subject
 from workloads.monitoring.verdicts import Finding
 from workloads.monitoring.window import Window
 from workloads.notifications.incident import IncidentRecord, encode, latest_path
@@ -72,7 +70,10 @@ class Measurements(Protocol):
     def write(self, measured: Measured) -> int: ...
     def history(self, version: str, window: Window, count: int) -> dict[Subject, list[Past]]: ...
     def scores(self, version: str, window: Window, count: int) -> list[PastScore]: ...
-    def unfinished(self, window: Window, version: str) -> list[tuple[str, Window]]: ...
+    def trend(
+        self, version: str, window: Window, count: int, features: Collection[str]
+    ) -> list[PastFeature]: ...
+    def unfinished(self, window: Window, at: datetime) -> list[tuple[str, Window]]: ...
 
 
 class Gauges(Protocol):
@@ -99,6 +100,8 @@ class Edge:
     objects: Objects
     gauges: Gauges
     retraining: Retraining
+    follow: Callable[[Product, Champion, str], None] = lambda *_: None
+    """Has Vertex AI's own monitors watch the champion; their reports go to the folder given."""
 
     @classmethod
     def of(cls, product: Product, database: DatabaseSettings | None = None) -> Edge:
@@ -115,6 +118,7 @@ class Edge:
             objects=reports(product),
             gauges=Metrics(),
             retraining=_Requests(database),
+            follow=model_monitoring.follow,
         )
 
 
@@ -225,12 +229,13 @@ def monitor(
     edge = Edge.of(product) if edge is None else edge
     champion = edge.champion(product)
     before = product.monitoring.of - 1
-    earlier = edge.store.unfinished(window, champion.number)
+    earlier = edge.store.unfinished(window, now)
     progress(f"measuring {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}")
     measured = edge.measure(champion, window, at=now, earlier=earlier)
     progress(f"storing {len(measured.all) + len(measured.rated)} measurements")
     count = edge.store.write(measured)
-    scores = edge.store.scores(champion.number, window, before)
+    scores = edge.store.scores(champion.number, window, max(before, timelines.WINDOWS))
+    sliced = any(one.performance.slice for one in measured.rated)
     findings = tuple(
         verdicts.judge(
             product,
@@ -238,6 +243,8 @@ def monitor(
             edge.store.history(champion.number, window, before),
             scores,
             champion.expected,
+            # Scored on the hold-out only where there is something to hold against them.
+            champion.parts if sliced else None,
         )
     )
     name = report_name(window)
@@ -246,12 +253,20 @@ def monitor(
     told = verdicts.incidents(product, findings, window, report=place, action=action)
     found = told[0] if told else None
     progress("writing the report")
-    page = report.render(product, measured, findings, scores, champion, found)
+    trend = edge.store.trend(
+        champion.number,
+        window,
+        timelines.WINDOWS,
+        {one.feature for _, one in timelines.worst(measured)},
+    )
+    page = report.render(product, measured, findings, scores, trend, champion, found)
     edge.objects.write(name, page, "text/html; charset=utf-8")
     for record in told:
         path = latest_path(product.name, record.kind).rpartition("/")[2]
         edge.objects.write(path, encode(record), "application/json")
-    edge.gauges.write(_points(product, measured, findings, champion, now), datetime.now(UTC))
+    points = gauges.points(product, measured, findings, champion.manifest.training.end, now)
+    edge.gauges.write(points, datetime.now(UTC))
+    edge.follow(product, champion, edge.objects.uri)
     return Outcome(
         product=product.name,
         window=window,
@@ -311,73 +326,3 @@ def _act(
         next_ = AGAIN if error.passing else BY_HAND.format(product=product.name)
         text = f"Retraining could not be asked for ({error}); {next_}."
         return text, str(error) if error.passing else ""
-
-
-def _points(
-    product: Product,
-    measured: Measured,
-    findings: Sequence[Finding],
-    champion: Champion,
-    now: datetime,
-) -> list[Point]:
-    ours = {telemetry.PRODUCT: product.name}
-    points: list[Point] = []
-    kinds: dict[str, Kind] = {one.name: one.kind for one in champion.features.features}
-    for one in measured.of(tables.TRAINING):
-        if _told(one, kinds.get(one.feature, "number")) and one.score is not None:
-            labels = {**ours, telemetry.FEATURE: one.feature}
-            points.append(Point(metric=telemetry.DRIFT_SCORE, labels=labels, value=one.score))
-    for one in measured.of(tables.ANSWERS):
-        if one.statistic == JENSEN_SHANNON and one.score is not None:
-            labels = {**ours, telemetry.FEATURE: one.feature}
-            points.append(Point(metric=telemetry.PREDICTION_DRIFT, labels=labels, value=one.score))
-    points += [
-        Point(metric=telemetry.ERROR_GROWTH, labels=ours, value=one.score)
-        for one in measured.of(tables.ERRORS)
-        if one.score is not None
-    ]
-    points += [
-        Point(
-            metric=telemetry.TABLE_AGE,
-            labels={**ours, telemetry.TABLE: one.feature},
-            value=one.score,
-        )
-        for one in measured.of(tables.FRESHNESS)
-        if one.score is not None
-    ]
-    points += _rated(measured.rated, measured.window, ours)
-    age = (now - champion.manifest.training.end) / timedelta(days=1)
-    points.append(Point(metric=telemetry.MODEL_AGE, labels=ours, value=age))
-    points += [
-        Point(
-            metric=telemetry.MONITOR_ALARM,
-            labels={**ours, telemetry.KIND: one.kind},
-            value=float(one.alarm),
-        )
-        for one in findings
-        # Nothing while it cannot tell: neither an alarm nor a recovery.
-        if one.alarm or one.verdict != "unknown"
-    ]
-    return points
-
-
-def _told(one: FeatureScore, kind: Kind) -> bool:
-    return not one.slice and one.statistic == (JENSEN_SHANNON if kind == "number" else L_INFINITY)
-
-
-def _rated(rated: Sequence[Rated], window: Window, ours: dict[str, str]) -> list[Point]:
-    return [
-        Point(
-            metric=telemetry.PERFORMANCE,
-            labels={
-                **ours,
-                telemetry.METRIC: one.performance.metric,
-                telemetry.ESTIMATED: str(one.estimated).lower(),
-            },
-            value=one.performance.value,
-        )
-        for one in rated
-        if one.performance.value is not None
-        and not one.performance.slice
-        and one.performance.window == window
-    ]

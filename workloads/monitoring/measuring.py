@@ -347,19 +347,17 @@ def _estimate(champion: Champion, rows: Outcomes, window: Window) -> Performance
     try:
         if product.task is Task.CLASSIFICATION:
             score = estimation.estimate(metric, rows.answers.value, champion.calibrator)
-            value, low, high = score.value, score.low, score.high
         else:
-            metric = "mae"
+            losses = champion.losses
             asked = FeatureQuery(product).run(window.start, window.end)
             step = max(1, asked.num_rows // LOSS_ROWS)
             asked = asked.take(list(range(0, asked.num_rows, step)))
             predicted = champion.scorer.table(asked).value
-            value = champion.losses.estimate(columns(product, asked), predicted)
-            low = high = None
+            score = losses.estimate(columns(product, asked), predicted)
     except NotScorable as error:
         return _unknown(metric, window, rows.rows, str(error))
     return msgspec.structs.replace(
-        _unknown(metric, window, rows.rows, ""), value=value, low=low, high=high
+        _unknown(metric, window, rows.rows, ""), value=score.value, low=score.low, high=score.high
     )
 
 

@@ -1,10 +1,10 @@
 """Vertex AI Model Monitoring (v2) of a product, with the thresholds of our own monitors.
 
-Pulumi's provider has no resource for it, so this sets it up, and again whenever it is asked to: one
-model monitor of the champion, and two schedules. `<product>-features` holds what servers were asked
-against what the model learned from; `<product>-predictions` what they answered against the window
-before. Every threshold is given: where one is left out, Vertex AI raises no alert at all, and its
-SDK leaves out those that are 0.
+Pulumi's provider has no resource for it, so this sets it up, and again whenever another version has
+become champion or somebody asks: one model monitor of the champion, and two schedules.
+`<product>-features` holds what servers were asked against what the model learned from;
+`<product>-predictions` what they answered against the window before. Every threshold is given:
+where one is left out, Vertex AI raises no alert at all, and its SDK leaves out those that are 0.
 
 Requests are documents of the REST API v1beta1, so that the tests hold them to Google's own
 discovery document.
@@ -12,6 +12,7 @@ discovery document.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,12 +23,15 @@ from workloads import contracts, gcp
 from workloads.features.query import FeatureQuery
 from workloads.manifest import Data
 from workloads.monitoring import tables
-from workloads.monitoring.assessment import JENSEN_SHANNON, L_INFINITY
+from workloads.monitoring.assessment import L_INFINITY
 from workloads.monitoring.champion import Champion
+from workloads.monitoring.tables import JENSEN_SHANNON
 from workloads.monitoring.thresholds import thresholds
-from workloads.prediction_log import tables as log
+from workloads.prediction_log import tables as prediction_log
 from workloads.prediction_log.contract import SHADOW
 from workloads.product import Product, Task
+
+log = logging.getLogger(__name__)
 
 _TYPES: Final = {"string": "categorical", "boolean": "categorical", "number": "float"}
 _METRICS: Final = {
@@ -53,12 +57,13 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     """When they run, cron with its zone."""
 
 
-def install(product: Product, reports: str) -> Installed:
+def install(product: Product, reports: str, champion: Champion | None = None) -> Installed:
     """Make the monitor and its schedules, or bring those there are in line.
 
     Args:
         product: the declaration.
         reports: `gs://...` folder that Vertex AI writes its own output under.
+        champion: whom it watches; the version that serves now when not given.
 
     Raises:
         NoSuchVersion: there is no champion.
@@ -66,7 +71,7 @@ def install(product: Product, reports: str) -> Installed:
     """
     import googleapiclient.errors
 
-    champion = Champion.of(product)
+    champion = Champion.of(product) if champion is None else champion
     api = gcp.vertex_beta().projects().locations()
     try:
         name = _monitor(api, monitor_document(product, champion.number, reports))
@@ -85,6 +90,61 @@ def install(product: Product, reports: str) -> Installed:
         raise NotInstalled(
             f"Vertex AI Model Monitoring answered {error.status_code}: {error.reason}{more}"
         ) from error
+
+
+def follow(product: Product, champion: Champion, reports: str) -> None:
+    """Have Vertex AI watch the champion, unless it does already; on the local cloud nothing.
+
+    Our own monitors have said all there is to say by then: what Vertex AI refuses is logged, and
+    asked for again by the next run.
+
+    Args:
+        product: the declaration.
+        champion: whom it is to watch.
+        reports: `gs://...` folder that Vertex AI writes its own output under.
+    """
+    import googleapiclient.errors
+
+    if gcp.vertex_emulated():
+        return
+    api = gcp.vertex_beta().projects().locations()
+    try:
+        if not _follows(api, product, champion):
+            install(product, reports, champion)
+            log.info("Vertex AI Model Monitoring watches version %s", champion.number)
+    except (NotInstalled, googleapiclient.errors.HttpError, OSError) as error:
+        log.warning("Vertex AI Model Monitoring does not watch the champion: %s", error)
+
+
+def _follows(api: Any, product: Product, champion: Champion) -> bool:
+    """Whether the monitor and both of its schedules are of this version.
+
+    The schedules are made last, so an attempt that was killed between the two is found too.
+    """
+    import googleapiclient.errors
+
+    name = f"{parent()}/modelMonitors/{product.name}"
+    try:
+        there = api.modelMonitors().get(name=name).execute(num_retries=_retries())
+    except googleapiclient.errors.HttpError as error:
+        if error.status_code != 404:
+            raise
+        return False
+    target = there.get("modelMonitoringTarget", {}).get("vertexModel", {})
+    if target.get("modelVersionId") != champion.number:
+        return False
+    for wanted in schedule_documents(product, name, champion.manifest.training):
+        found = _scheduled(api, wanted["displayName"])
+        if found is None or _baseline(found) != _baseline(wanted):
+            return False
+    return True
+
+
+def _baseline(schedule: Mapping[str, Any]) -> str:
+    """The query of what a schedule compares with."""
+    job = schedule["createModelMonitoringJobRequest"]["modelMonitoringJob"]
+    objective = job["modelMonitoringSpec"]["objectiveSpec"]
+    return str(objective["baselineDataset"]["columnizedDataset"]["bigquerySource"]["query"])
 
 
 def parent() -> str:
@@ -224,7 +284,7 @@ def served_sql(product: Product) -> str:
     )
     return (
         f"SELECT\n  {_TIME},\n  {columns},\n  {answers}\n"  # names of our own
-        f"FROM `{gcp.project()}.{log.dataset(product)}.{log.NAME}`\n"
+        f"FROM `{gcp.project()}.{prediction_log.dataset(product)}.{prediction_log.NAME}`\n"
         f"WHERE features IS NOT NULL AND variant != '{SHADOW}'"
     )
 
@@ -288,16 +348,23 @@ def _monitor(api: Any, wanted: dict[str, Any]) -> str:
 
 
 def _schedule(api: Any, wanted: dict[str, Any]) -> str:
-    """A schedule has no id of ours: one of the same name is brought in line."""
     schedules = api.schedules()
-    title = wanted["displayName"]
-    found = schedules.list(parent=parent(), filter=f'display_name="{title}"').execute(
-        num_retries=_retries()
+    there = _scheduled(api, wanted["displayName"])
+    if there is None:
+        return str(schedules.create(parent=parent(), body=wanted).execute()["name"])
+    mask = "cron,maxConcurrentRunCount,createModelMonitoringJobRequest"
+    body = {**wanted, "name": there["name"]}
+    done = schedules.patch(name=there["name"], updateMask=mask, body=body)
+    return str(done.execute(num_retries=_retries())["name"])
+
+
+def _scheduled(api: Any, title: str) -> dict[str, Any] | None:
+    """A schedule has no id of ours: it is known by its name."""
+    found = (
+        api.schedules()
+        .list(parent=parent(), filter=f'display_name="{title}"')
+        .execute(num_retries=_retries())
     )
-    for one in found.get("schedules", ()):
-        if one.get("displayName") == title:
-            mask = "cron,maxConcurrentRunCount,createModelMonitoringJobRequest"
-            body = {**wanted, "name": one["name"]}
-            done = schedules.patch(name=one["name"], updateMask=mask, body=body)
-            return str(done.execute(num_retries=_retries())["name"])
-    return str(schedules.create(parent=parent(), body=wanted).execute()["name"])
+    return next(
+        (one for one in found.get("schedules", ()) if one.get("displayName") == title), None
+    )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from workloads import gcp, metrics
 from workloads.batch_prediction import tables as batch
 from workloads.features.query import FeatureQuery
-from workloads.metrics import HIGHER_IS_BETTER, Interval, NotScorable
+from workloads.metrics import Interval, NotScorable
 from workloads.monitoring.window import Window
 from workloads.prediction_log import tables as log
 from workloads.prediction_log.contract import SHADOW
@@ -214,7 +214,8 @@ def measure(
     reason = _unknown(found.rows, int(counted.sum()), int(mature.sum()))
     if not reason:
         try:
-            score = _interval(product.task, found.where(counted), name)
+            there = found.where(counted)
+            score = interval(product.task, there.truth, there.answers, name)
         except NotScorable as error:
             reason = str(error)
     return Performance(
@@ -265,44 +266,15 @@ def _unknown(rows: int, labelled: int, mature: int) -> str:
     return ""
 
 
-def _interval(task: Task, found: Outcomes, metric: str) -> Interval:
-    scored = metrics.scored(task, found.truth, found.answers)
+def interval(task: Task, truth: NDArray[Any], answers: Answers, metric: str) -> Interval:
+    """A score with its 95 % by bootstrap.
+
+    Raises:
+        NotScorable: nothing can be scored.
+    """
+    scored = metrics.scored(task, truth, answers)
     drawn = [
-        scored.score(metric, weights)
-        for weights in metrics.resamples(found.truth, SAMPLES, 0, task)
+        scored.score(metric, weights) for weights in metrics.resamples(truth, SAMPLES, 0, task)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Interval(value=scored.score(metric), low=float(low), high=float(high))
-
-
-def degraded(found: Performance, expected: float, tolerance: float) -> bool | None:
-    """Whether a score is worse than expected by more than is tolerated, chance aside.
-
-    Args:
-        found: the window's score.
-        expected: of the hold-out, when the model was registered.
-        tolerance: how much worse is tolerated, in the metric's unit.
-
-    Returns:
-        Whether the whole interval lies beyond; None while the score is unknown.
-    """
-    if found.value is None or found.low is None or found.high is None:
-        return None
-    if HIGHER_IS_BETTER[found.metric]:
-        return found.high < expected - tolerance
-    return found.low > expected + tolerance
-
-
-def errors(product: Product, found: Outcomes, *, at: datetime) -> NDArray[np.float64]:
-    """The error of each mature, labelled row in the order of its question, in [0, 1].
-
-    Of a classification the squared distance of probability and label; of a regression the absolute
-    error over the largest. For `concept.changes`.
-    """
-    now = np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "us")
-    mature = found.event_time + np.timedelta64(product.label.maturity) <= now
-    there = found.where(mature & np.isfinite(found.truth))
-    distance = np.abs(there.truth - there.answers.value)
-    if product.task is Task.CLASSIFICATION:
-        return distance**2
-    return distance / max(float(distance.max(initial=0.0)), 1e-300)

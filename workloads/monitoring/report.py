@@ -6,22 +6,16 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from workloads.gate.svg import CHALLENGER, CHAMPION, NEUTRAL, Plot
-from workloads.metrics import HIGHER_IS_BETTER
-from workloads.monitoring import tables
-from workloads.monitoring.assessment import FeatureScore, Verdict
+from workloads.gate.svg import CHAMPION, NEUTRAL, Plot
+from workloads.monitoring import tables, timelines
 from workloads.monitoring.champion import Champion
 from workloads.monitoring.measuring import Measured
-from workloads.monitoring.performance import Performance
-from workloads.monitoring.publishing import PastScore
 from workloads.monitoring.reference import Feature, Histogram
+from workloads.monitoring.store import PastFeature, PastScore
 from workloads.monitoring.verdicts import Finding
-from workloads.monitoring.window import Window
 from workloads.notifications.incident import IncidentRecord
 from workloads.product import Product
 
-PLOTTED: Final = 6
-"""Features whose distributions are shown."""
 LISTED: Final = 200
 """Scores in the table; all of them are in the monitoring dataset."""
 _CATEGORIES: Final = 12
@@ -42,6 +36,7 @@ def render(
     measured: Measured,
     findings: Sequence[Finding],
     past: Sequence[PastScore],
+    trend: Sequence[PastFeature],
     champion: Champion,
     incident: IncidentRecord | None,
 ) -> str:
@@ -52,6 +47,7 @@ def render(
         measured: the window.
         findings: what each kind of monitor says of it.
         past: the gate's metric of the windows before.
+        trend: scores of the worst features in the windows before.
         champion: the model that is watched.
         incident: what came of it.
     """
@@ -71,6 +67,8 @@ def render(
         _performance(product, measured, past, champion.expected),
         "<h2>Distributions</h2>",
         _distributions(measured),
+        "<h2>Scores over time</h2>",
+        _courses(measured, trend),
         "<h2>Tables and servers</h2>",
         _service(measured),
         "<h2>Scores</h2>",
@@ -122,54 +120,8 @@ def _findings(findings: Sequence[Finding]) -> str:
 def _performance(
     product: Product, measured: Measured, past: Sequence[PastScore], expected: float
 ) -> str:
-    metric = product.gate.metric
-    tolerance = product.monitoring.performance_tolerance
-    known: dict[bool, dict[Window, PastScore | Performance]] = {False: {}, True: {}}
-    for one in past:
-        known[one.estimated][one.window] = one
-    for rated in measured.rated:
-        if not rated.performance.slice and rated.version == measured.version:
-            known[rated.estimated][rated.performance.window] = rated.performance
-    figure = ""
-    shown = [
-        (window, one)
-        for all_ in known.values()
-        for window, one in all_.items()
-        if one.value is not None
-    ]
-    if shown:
-        first = min(window.start for window, _ in shown)
-
-        def day(window: Window) -> float:
-            return (window.end - first).total_seconds() / 86_400
-
-        values = [expected, *(x for _, one in shown for x in (one.value, one.low, one.high) if x)]
-        margin = 0.1 * (max(values) - min(values)) + tolerance
-        plot = Plot(
-            f"{metric} of each window",
-            f"days since {first:%d %B %Y}",
-            metric,
-            (0, max(day(window) for window, _ in shown) * 1.05),
-            (min(values) - margin, max(values) + margin),
-        )
-        end = max(day(window) for window, _ in shown) * 1.05
-        limit = expected - tolerance if HIGHER_IS_BETTER[metric] else expected + tolerance
-        plot.line([(0, expected), (end, expected)], NEUTRAL, "hold-out")
-        plot.line([(0, limit), (end, limit)], NEUTRAL, "tolerated", dashed=True)
-        for estimated, colour in ((False, CHALLENGER), (True, CHAMPION)):
-            line = [
-                (day(window), one)
-                for window, one in sorted(known[estimated].items())
-                if one.value is not None
-            ]
-            for x, one in line:
-                if one.low is not None and one.high is not None:
-                    plot.line([(x, one.low), (x, one.high)], colour)
-            points = [(x, one.value) for x, one in line if one.value is not None]
-            if points:
-                plot.line(points, colour, "estimated" if estimated else "by labels")
-                plot.dots(points, colour)
-        figure = f"<figure>{plot.render()}</figure>"
+    plot = timelines.performance(product, measured, past, expected)
+    figure = "" if plot is None else f"<figure>{plot.render()}</figure>"
     rows = [
         (
             f"{one.performance.window.start:%d %b} to {one.performance.window.end:%d %b %Y}",
@@ -196,6 +148,7 @@ def _performance(
 
 def _distributions(measured: Measured) -> str:
     shown: list[str] = []
+    worst = timelines.worst(measured)
     for reference, before, after in (
         (tables.TRAINING, "training", "window"),
         (tables.SKEW, "feature query", "as served"),
@@ -205,23 +158,18 @@ def _distributions(measured: Measured) -> str:
         if reference not in measured.before:
             continue
         known = {one.name: one for one in measured.before[reference].features}
-        for name in _worst(measured.of(reference)):
+        for name in [one.feature for of, one in worst if of == reference]:
             if name in known and name in counts and known[name].counts.values:
                 plot = _distribution(known[name], counts[name], before, after)
                 shown.append(f"<figure>{plot.render()}</figure>")
     return "".join(shown) or "<p>There is nothing to show.</p>"
 
 
-def _worst(scores: Sequence[FeatureScore]) -> list[str]:
-    """The features furthest beyond their thresholds, those that drifted first."""
-    ranked = sorted(
-        (one for one in scores if one.score is not None and not one.slice),
-        key=lambda one: (
-            one.verdict is not Verdict.DRIFTED,
-            -(one.score or 0) / max(one.threshold, 1e-12),
-        ),
+def _courses(measured: Measured, trend: Sequence[PastFeature]) -> str:
+    plots = timelines.scores(measured, trend)
+    return "".join(f"<figure>{one.render()}</figure>" for one in plots) or (
+        "<p>There is nothing to show.</p>"
     )
-    return list(dict.fromkeys(one.feature for one in ranked))[:PLOTTED]
 
 
 def _distribution(feature: Feature, after: Histogram, was: str, now: str) -> Plot:

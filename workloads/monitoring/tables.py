@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 TRAINING: Final = "training"
 """The reference is the model's profile, or its answers on the hold-out: skew, and drift since."""
-WINDOW: Final = "window"
-"""The reference is an earlier window: drift from that."""
 SERVED: Final = "training-served"
 """The reference is the model's profile; the window is of what the servers were asked."""
 SKEW: Final = "raw"
@@ -32,7 +30,9 @@ ERRORS: Final = "errors"
 """The reference is the model's errors on the hold-out."""
 FRESHNESS: Final = "freshness"
 """There is no reference: how long ago a table was last written to."""
-REFERENCES: Final = (TRAINING, WINDOW, SERVED, SKEW, ANSWERS, ERRORS, FRESHNESS)
+JENSEN_SHANNON: Final = "jensen_shannon"
+"""The statistic that every feature and every answer has, which dashboards show."""
+REFERENCES: Final = (TRAINING, SERVED, SKEW, ANSWERS, ERRORS, FRESHNESS)
 
 
 def _column(name: str, kind: str, description: str, *, required: bool = True) -> Column:

@@ -8,17 +8,18 @@ incident, however many features are in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from workloads.metrics import HIGHER_IS_BETTER
-from workloads.monitoring import tables
+from workloads.metrics import Interval
+from workloads.monitoring import rating, tables
 from workloads.monitoring.assessment import FeatureScore, Verdict
 from workloads.monitoring.measuring import Measured
 from workloads.monitoring.performance import Performance
-from workloads.monitoring.publishing import Past, PastScore, Subject
+from workloads.monitoring.store import Past, PastScore, Subject
 from workloads.monitoring.window import Window, lasting
 from workloads.notifications.incident import TOP, IncidentFeature, IncidentRecord, IncidentWindow
 from workloads.product import Product
@@ -28,6 +29,7 @@ PREDICTION_DRIFT: Final = "prediction-drift"
 SKEW: Final = "skew"
 PERFORMANCE: Final = "performance"
 CONCEPT_DRIFT: Final = "concept-drift"
+ALL_ROWS: Final = "all rows"
 SCHEMA: Final = "schema"
 """The verdict, and the statistic, of a column that is not there."""
 
@@ -79,6 +81,7 @@ def judge(
     history: Mapping[Subject, Sequence[Past]],
     scores: Sequence[PastScore],
     expected: float,
+    parts: Mapping[str, Interval] | None = None,
 ) -> list[Finding]:
     """What each kind of monitor says.
 
@@ -86,14 +89,15 @@ def judge(
         product: says how many windows make an alarm.
         measured: the newest window.
         history: of the windows before, by subject.
-        scores: the gate's metric of the windows before.
+        scores: the gate's metric of the windows before, of all rows and of slices.
         expected: the gate's metric on the hold-out.
+        parts: the same of each slice of it; slices are not judged when not given.
     """
     found = [
         _of_scores(product, measured, kind, references, history)
         for kind, references in REFERENCES.items()
     ]
-    found.append(_of_performance(product, measured, scores, expected))
+    found.append(_of_performance(product, measured, scores, expected, parts or {}))
     order = list(SEVERITY)
     return sorted(found, key=lambda one: order.index(one.kind))
 
@@ -189,83 +193,116 @@ def _top(worst: Sequence[FeatureScore]) -> tuple[IncidentFeature, ...]:
     return tuple(ranked[:TOP])
 
 
-def worse(
-    metric: str,
-    value: float | None,
-    low: float | None,
-    high: float | None,
-    *,
-    expected: float,
-    tolerance: float,
-) -> bool | None:
-    """Whether a score lies beyond what is tolerated, chance aside; None while it is unknown."""
-    if value is None:
-        return None
-    if HIGHER_IS_BETTER[metric]:
-        return (value if high is None else high) < expected - tolerance
-    return (value if low is None else low) > expected + tolerance
+@dataclass
+class _Rated:
+    """What is known of one window's performance."""
+
+    measured: Performance | PastScore | None = None
+    estimated: Performance | PastScore | None = None
+    slices: dict[str, Performance | PastScore] = field(
+        default_factory=dict[str, "Performance | PastScore"]
+    )
+    """By labels, and by nothing else."""
+
+    def add(self, one: Performance | PastScore, *, estimated: bool) -> None:
+        if one.slice and not estimated:
+            self.slices[one.slice] = one
+        elif not one.slice and estimated:
+            self.estimated = one
+        elif not one.slice:
+            self.measured = one
+
+    @property
+    def best(self) -> Performance | PastScore | None:
+        """Of all rows: what labels say, and while they say nothing, the estimate."""
+        one = self.measured
+        return one if one is not None and one.value is not None else self.estimated
+
+
+def _known(
+    product: Product, measured: Measured, scores: Sequence[PastScore]
+) -> dict[Window, _Rated]:
+    """By window, oldest first, up to the newest."""
+    known: dict[Window, _Rated] = {measured.window: _Rated()}
+    for past in scores:
+        known.setdefault(past.window, _Rated()).add(past, estimated=past.estimated)
+    for rated in measured.rated:
+        one = rated.performance
+        # What was measured again of an earlier window counts as it is known now; one that lies
+        # across those that are judged would count the same rows twice.
+        ours = one.metric == product.gate.metric and rated.version == measured.version
+        if ours and one.window in known:
+            known[one.window].add(one, estimated=rated.estimated)
+    return {one: known[one] for one in sorted(known) if one.end <= measured.window.end}
 
 
 def _of_performance(
-    product: Product, measured: Measured, scores: Sequence[PastScore], expected: float
+    product: Product,
+    measured: Measured,
+    scores: Sequence[PastScore],
+    expected: float,
+    parts: Mapping[str, Interval],
 ) -> Finding:
-    metric, tolerance = product.gate.metric, product.monitoring.performance_tolerance
-
-    def breach(one: Performance | PastScore | None) -> bool | None:
-        if one is None:
-            return None
-        return worse(metric, one.value, one.low, one.high, expected=expected, tolerance=tolerance)
-
-    known: dict[Window, dict[bool, Performance | PastScore]] = {}
-    for past in scores:
-        known.setdefault(past.window, {})[past.estimated] = past
-    for rated in measured.rated:
-        one = rated.performance
-        if one.slice or one.metric != metric or rated.version != measured.version:
-            continue
-        # What was measured again of an earlier window counts as it is known now.
-        known.setdefault(one.window, {})[rated.estimated] = one
-
-    def best(window: Window) -> Performance | PastScore | None:
-        """What labels say, and while they say nothing, the estimate."""
-        both = known.get(window, {})
-        real = both.get(False)
-        return real if real is not None and real.value is not None else both.get(True)
-
-    windows = sorted(one for one in known if one.end <= measured.window.end)
-    breaches = [breach(best(one)) for one in windows]
-    alarm = lasting(breaches, least=product.monitoring.least, of=product.monitoring.of)
-    newest = known.get(measured.window, {})
-    shown = best(measured.window)
-    now = breach(shown)
-    since = [
-        one.start
-        for one, wrong in list(zip(windows, breaches, strict=True))[-product.monitoring.of :]
-        if wrong
+    metric, ours = product.gate.metric, product.monitoring
+    known = _known(product, measured, scores)
+    tolerance = ours.performance_tolerance
+    by_slice = [
+        rating.slices(metric, one.slices, parts, tolerance=tolerance) for one in known.values()
     ]
-    limit = expected - tolerance if HIGHER_IS_BETTER[metric] else expected + tolerance
-    real = newest.get(False)
-    measured_now = real is not None and real.value is not None
-    label = metric if measured_now else f"{metric}, estimated"
+    wrong: list[dict[str, bool | None]] = [
+        {
+            "": rating.worse(metric, one.best, expected=expected, tolerance=tolerance),
+            **{name: found.worse for name, found in judged.items()},
+        }
+        for one, judged in zip(known.values(), by_slice, strict=True)
+    ]
+    judged = by_slice[-1]
+    breaches = {
+        name: [one.get(name) for one in wrong] for name in sorted({x for one in wrong for x in one})
+    }
+    fallen = [name for name, row in breaches.items() if row[-1]]
+    alarmed = [name for name in fallen if lasting(breaches[name], least=ours.least, of=ours.of)]
+    since = [
+        window.start
+        for name in alarmed
+        for window, breach in list(zip(known, breaches[name], strict=True))[-ours.of :]
+        if breach
+    ]
+    newest = known[measured.window]
+    shown = newest.best
     value = None if shown is None else shown.value
-    top = (
-        (IncidentFeature(feature="all rows", statistic=label, score=value, threshold=limit),)
-        if value is not None and now
-        else ()
-    )
+    limit = rating.limit(metric, expected, tolerance)
+    label = metric if shown is newest.measured else f"{metric}, estimated"
+    named = alarmed or fallen
+    top: list[IncidentFeature] = []
+    if "" in named and value is not None:
+        top.append(IncidentFeature(feature=ALL_ROWS, statistic=label, score=value, threshold=limit))
+    # Where all rows have fallen, those slices come after them that fell most.
+    top += [
+        IncidentFeature(
+            feature=f"rows where {one.slice}",
+            statistic=metric,
+            score=one.value,
+            threshold=one.limit,
+        )
+        for one in sorted((judged[name] for name in named if name), key=lambda x: -x.fall)
+    ]
+    unknown = breaches[""][-1] is None and not judged
+    worst = top[0] if top else None
+    real = newest.measured
     reason = real.reason if isinstance(real, Performance) else "nothing was predicted"
     return Finding(
         kind=PERFORMANCE,
-        verdict=Verdict.UNKNOWN if now is None else Verdict.DRIFTED if now else Verdict.QUIET,
-        alarm=alarm,
-        since=min(since, default=None) if alarm else None,
-        feature="all rows",
-        statistic=label,
-        score=value,
-        threshold=limit,
-        top=top,
-        subjects=1 if now else 0,
-        reason=reason if now is None else "",
+        verdict=Verdict.DRIFTED if fallen else Verdict.UNKNOWN if unknown else Verdict.QUIET,
+        alarm=bool(alarmed),
+        since=min(since, default=None),
+        feature=worst.feature if worst else ALL_ROWS,
+        statistic=worst.statistic if worst else label,
+        score=worst.score if worst else value,
+        threshold=worst.threshold if worst else limit,
+        top=tuple(top[:TOP]),
+        subjects=len(named),
+        reason=reason if unknown else "",
     )
 
 

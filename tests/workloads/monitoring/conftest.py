@@ -15,10 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from localcloud.home import Home
+from localcloud.services.postgres.client import connected
+from tests.workloads.release.conftest import USERS, settings_of
+from workloads.database import DatabaseSettings
 from workloads.monitoring.assessment import FeatureScore, Thresholds, assess
 from workloads.monitoring.counting import count
 from workloads.monitoring.reference import Reference, number
 from workloads.monitoring.window import Window
+from workloads.retraining.requests import Request
+from workloads.retraining.store import opened
 
 ROOT = Path(__file__).parents[3]
 WINDOW = Window(start=datetime(2013, 4, 1, tzinfo=UTC), end=datetime(2013, 4, 8, tzinfo=UTC))
@@ -67,3 +73,18 @@ def assessed(
     """Scores by feature and statistic."""
     found = assess(known, count(known, columns), Thresholds(**thresholds), window=WINDOW)
     return {(one.feature, one.statistic): one for one in found}
+
+
+@pytest.fixture
+def records(_records: Home, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
+    """Where monitors ask for retraining; nobody has asked yet."""
+    monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", _records.endpoints().address("postgres"))
+    with connected(_records, "esteira") as connection:
+        connection.execute("DROP SCHEMA IF EXISTS retraining CASCADE")
+    return settings_of(USERS[0])
+
+
+def asked(records: DatabaseSettings) -> list[Request]:
+    """The requests for retraining that wait."""
+    with opened(records, "test") as store:
+        return store.waiting("flight-delay")

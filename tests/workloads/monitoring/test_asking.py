@@ -7,29 +7,22 @@ from typing import Any, cast
 
 import pytest
 
-from localcloud.home import Home
-from localcloud.services.postgres.client import connected
-from tests.workloads.release.conftest import USERS, settings_of
 from workloads import gcp
 from workloads.database import DatabaseSettings
 from workloads.monitoring import __main__ as main
 from workloads.monitoring.job import BY_HAND, Edge, Outcome, monitor
-from workloads.retraining.requests import Request
-from workloads.retraining.store import opened
 
+from .conftest import asked
 from .test_job import NOW, PRODUCT, Stored, World, after, run, week
 
 CLOSED = "127.0.0.1:1"
 
 
 @pytest.fixture
-def database(_records: Home, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
+def database(records: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> DatabaseSettings:
     """Where the requests go, and none in it."""
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
-    monkeypatch.setenv("CLOUD_SQL_EMULATOR_HOST", _records.endpoints().address("postgres"))
-    with connected(_records, "esteira") as connection:
-        connection.execute("DROP SCHEMA IF EXISTS retraining CASCADE")
-    return settings_of(USERS[0])
+    return records
 
 
 def looked(world: World, database: DatabaseSettings) -> Outcome:
@@ -37,11 +30,6 @@ def looked(world: World, database: DatabaseSettings) -> Outcome:
     asks = Edge.of(PRODUCT, database).retraining
     edge = dataclasses.replace(world.edge(), store=cast("Any", Stored(world)), retraining=asks)
     return monitor(PRODUCT, week(1), at=NOW, edge=edge)
-
-
-def requests(database: DatabaseSettings) -> list[Request]:
-    with opened(database, "test") as store:
-        return store.waiting(PRODUCT.name)
 
 
 @pytest.fixture
@@ -69,9 +57,9 @@ def test_what_could_not_be_asked_for_is_asked_for_by_the_next_attempt(
     assert again.unasked == ""
     assert again.incident is not None
     assert again.incident.action.startswith("A retraining has been asked for")
-    (asked,) = requests(database)
+    (request,) = asked(database)
     looked(world, database)
-    assert requests(database) == [asked]
+    assert asked(database) == [request]
 
 
 def test_a_job_that_could_not_ask_has_failed_so_that_it_is_started_again(

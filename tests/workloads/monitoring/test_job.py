@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,8 +21,9 @@ from workloads.monitoring.counting import count
 from workloads.monitoring.job import Edge, NotAsked, last_window, monitor
 from workloads.monitoring.measuring import Measured, Rated
 from workloads.monitoring.performance import Performance
-from workloads.monitoring.publishing import Past, PastScore, Point, StoreRefused, Subject
+from workloads.monitoring.publishing import Point
 from workloads.monitoring.reference import Reference, number
+from workloads.monitoring.store import Past, PastFeature, PastScore, StoreRefused, Subject
 from workloads.monitoring.thresholds import thresholds
 from workloads.monitoring.window import Window
 from workloads.notifications.incident import TOP, decode
@@ -151,7 +152,29 @@ class World:
             for subject, windows in found.items()
         }
 
-    def unfinished(self, window: Window, version: str) -> list[tuple[str, Window]]:
+    def trend(
+        self, version: str, window: Window, count_: int, features_: Collection[str]
+    ) -> list[PastFeature]:
+        self.at("trend")
+        return sorted(
+            (
+                PastFeature(
+                    window=one.window,
+                    reference=row["reference"],
+                    feature=one.feature,
+                    statistic=one.statistic,
+                    score=one.score,
+                    threshold=one.threshold,
+                )
+                for row in self.scores.values()
+                if (one := row["score_"]).window.end <= window.start
+                and one.feature in features_
+                and one.score is not None
+            ),
+            key=lambda one: one.window,
+        )
+
+    def unfinished(self, window: Window, at: datetime) -> list[tuple[str, Window]]:
         return [
             ("1", row["window"])
             for row in self.rated.values()
@@ -203,6 +226,7 @@ class Stored:
         self.world = world
         self.write, self.history = world.write, world.history
         self.unfinished, self.scores = world.unfinished, world.past_scores
+        self.trend = world.trend
 
 
 def run(world: World, index: int, product: Product = PRODUCT) -> Any:
@@ -278,6 +302,7 @@ STEPS = (
     "store performance",
     "history",
     "ask",
+    "trend",
     "report",
     "incident",
     "metrics",

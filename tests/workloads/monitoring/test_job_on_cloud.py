@@ -17,7 +17,8 @@ from workloads.features.query import FeatureQuery
 from workloads.ingestion.tables import Table
 from workloads.monitoring import tables
 from workloads.monitoring.job import Edge, monitor
-from workloads.monitoring.publishing import Point, Store, reports
+from workloads.monitoring.publishing import Point, reports
+from workloads.monitoring.store import Store
 from workloads.monitoring.window import Window
 from workloads.notifications.incident import decode
 from workloads.product import Product
@@ -124,7 +125,21 @@ def test_a_window_is_measured_told_and_measured_again_without_a_second_row(
     assert [one.breach for one in history[tables.TRAINING, "weekday", ""]] == [True]
     assert [one.window for one in history[tables.TRAINING, "weekday", ""]] == [WINDOW]
     known = Store(product).scores(first.model_version, later, 2)
-    assert {one.estimated: one.value for one in known}[False] == pytest.approx(real["value"])
+    whole = {one.estimated: one.value for one in known if not one.slice}
+    assert whole[False] == pytest.approx(real["value"])
+    assert {one.slice for one in known if one.slice} == {
+        one["slice"] for one in rated if one["slice"]
+    }
+    trend = Store(product).trend(first.model_version, later, 2, {"weekday"})
+    assert {(one.reference, one.feature) for one in trend} == {(tables.TRAINING, "weekday")}
+    assert {one.window for one in trend} == {WINDOW}
+    scored = {
+        one["statistic"]: (one["score"], one["threshold"])
+        for one in scores
+        if (one["feature"], one["slice"]) == ("weekday", "") and one["score"] is not None
+    }
+    assert {one.statistic: (one.score, one.threshold) for one in trend} == scored
+    assert Store(product).trend(first.model_version, later, 2, set()) == []
 
 
 def test_a_column_that_is_gone_is_a_fault_of_the_schema_and_no_crash(watched: Product) -> None:
