@@ -29,7 +29,7 @@ from esteira import (
     registry_commands,
     retraining_commands,
 )
-from esteira.printing import AsJson, console, fail, print_json, result
+from esteira.printing import AsJson, console, fail, out, print_json, result
 
 if TYPE_CHECKING:
     from esteira.review.result import Review
@@ -129,7 +129,7 @@ def preview(
             raise typer.Exit(1)
     else:
         changes = operations.preview(stack, console, offline=offline)
-        console.print(f"[bold]{stack}[/]: {changes}", highlight=False)
+        out.print(f"[bold]{stack}[/]: {changes}", highlight=False)
 
 
 def _print_review(found: Review, form: ReviewFormat, output: Path | None) -> None:
@@ -284,9 +284,10 @@ def doctor(
     else:
         for finding in findings:
             mark = "[green]✓[/]" if finding.good else "[red]✗[/]"
-            console.print(f"{mark} [bold]{finding.subject}[/]: {escape(finding.found)}")
+            words = f"{mark} [bold]{finding.subject}[/]: {escape(finding.found)}"
+            out.print(words, highlight=False)
             if finding.mend:
-                console.print(f"  [dim]{escape(finding.mend)}[/]")
+                out.print(f"  [dim]{escape(finding.mend)}[/]", highlight=False)
     if not all(finding.good or finding.optional for finding in findings):
         raise typer.Exit(1)
 
@@ -324,10 +325,10 @@ def local_status(as_json: AsJson = False) -> None:
         print_json(msgspec.to_builtins(status))
     else:
         state = f"running, pid {status.pid}" if status.running else "not running"
-        console.print(f"local cloud at {status.home}: {state}", highlight=False)
+        out.print(f"local cloud at {status.home}: {state}", highlight=False)
         for service in status.services:
             mark = "[green]✓[/]" if service.answers else "[red]✗[/]"
-            console.print(f"  {mark} {service.name:<17} {service.address}", highlight=False)
+            out.print(f"  {mark} {service.name:<17} {service.address}", highlight=False)
     if not status.healthy:
         raise typer.Exit(1)
 

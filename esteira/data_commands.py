@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from esteira.printing import AsJson, console, fail, print_json, result
+from esteira.printing import AsJson, console, fail, out, print_json, result
 
 ProductName = Annotated[str, typer.Argument(metavar="PRODUCT", help="e.g. flight-delay")]
 OnStack = Annotated[str, typer.Option("--stack", "-s", help="Which stack's cloud.")]
@@ -142,7 +142,7 @@ def accounting(product: ProductName, stack: OnStack = "local", as_json: AsJson =
     table = Table("contract", *names, box=None)
     for one in (*accounts.contracts, accounts.total):
         table.add_row(one.contract or "none", *(f"{getattr(one, name):,}" for name in names))
-    console.print(table)
+    out.print(table)
 
 
 @dead_letters_app.command("list")
@@ -177,7 +177,7 @@ def list_dead_letters(
     table = Table("message", "contract", "why", box=None)
     for one in letters:
         table.add_row(one.message_id, one.contract or "none", one.reason)
-    console.print(table)
+    out.print(table)
 
 
 @dead_letters_app.command("replay")

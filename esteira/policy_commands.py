@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from esteira.printing import AsJson, console, print_json
+from esteira.printing import AsJson, console, out, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +62,8 @@ def check(
             }
         )
     else:
-        policy_report.show(findings, console)
+        policy_report.show(findings, out)
         verdict = f"[red]{len(violated)} violations[/]" if violated else "[green]passed[/]"
-        console.print(f"[bold]{stack}[/]: {verdict}", highlight=False)
+        out.print(f"[bold]{stack}[/]: {verdict}", highlight=False)
     if violated:
         raise typer.Exit(1)

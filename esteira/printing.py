@@ -1,4 +1,5 @@
-"""How commands speak: to a person on the error stream, to a program in JSON on the output."""
+"""How commands speak: what was asked for on the output stream, in words or as JSON; on the error
+stream what they are at, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-# What a person watches goes to the error stream: the output stream is for what a program reads.
 console: Final = Console(stderr=True)
+"""For what a person watches: progress, warnings, errors."""
+out: Final = Console(soft_wrap=True)
+"""For what was asked for, so that it can be piped: no line is broken or cut. Not while a status of
+`console` is shown, which takes whatever is written meanwhile to its own stream."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -28,7 +32,7 @@ def result(document: Any, as_json: bool, text: str) -> None:
     if as_json:
         print_json(document)
     else:
-        console.print(escape(text), highlight=False)
+        out.print(escape(text), highlight=False)
 
 
 def history[Entry](
@@ -39,7 +43,7 @@ def history[Entry](
         print_json([msgspec.to_builtins(one) for one in entries])
         return
     for one in entries:
-        console.print(line(one), highlight=False, markup=False)
+        out.print(line(one), highlight=False, markup=False)
     if not entries:
         console.print(none)
 

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from esteira.data_commands import ProductName
-from esteira.printing import AsJson, console, print_json, result
+from esteira.printing import AsJson, out, print_json, result
 from workloads.product import Task
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def check(
     else:
         marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]-[/]"}
         for one in findings:
-            console.print(
+            out.print(
                 f"{marks[one.passed]} [bold]{one.what}[/]: {escape(one.found)}", highlight=False
             )
     if any(one.passed is False for one in findings):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
-from esteira.printing import AsJson, console, print_json
+from esteira.printing import AsJson, console, out, print_json
+
+if TYPE_CHECKING:
+    from esteira.project.step import Report
 
 _MARKS = {
     "unchanged": "[green]✓[/]",
@@ -51,7 +56,6 @@ def bootstrap(
     from esteira.project.bootstrap import Bootstrap
     from esteira.project.calls import Calls
     from esteira.project.clients import Google
-    from esteira.project.step import Report
     from stacks.options import principals
 
     if stack == "local":
@@ -74,18 +78,22 @@ def bootstrap(
     )
 
     def told(report: Report) -> None:
-        if not as_json:
-            _show(report)
+        # What a real run does is its progress; what a dry run finds is what was asked for.
+        if not as_json and not dry_run:
+            _show(report, console)
 
     with console.status("") as status:
         result = task.run(lambda subject: status.update(escape(subject)), told)
+    if dry_run and not as_json:
+        for report in result.reports:
+            _show(report, out)
     if as_json:
         print_json(result.as_dict())
     elif not result.refused:
         names = result.names
         _next(names.backend, names.secrets_provider, names.account, stack, dry_run)
         if settings.github.repository:
-            console.print(
+            out.print(
                 f"The first `up` lets GitHub in: {settings.github.repository}, branch "
                 f"{settings.github.branch}.",
                 highlight=False,
@@ -111,46 +119,41 @@ def doctor(stack: str, as_json: bool) -> None:
     else:
         for one in findings:
             mark = _MARKS[one.status.value]
-            console.print(f"{mark} [bold]{one.subject}[/]: {escape(one.found)}", highlight=False)
+            out.print(f"{mark} [bold]{one.subject}[/]: {escape(one.found)}", highlight=False)
             if one.means:
-                console.print(f"  {escape(one.means)}", highlight=False)
-            _mend([*one.mend], one.who)
+                out.print(f"  {escape(one.means)}", highlight=False)
+            _mend([*one.mend], one.who, out)
     if any(one.status is Status.FAILURE for one in findings):
         raise typer.Exit(1)
 
 
-def _show(report: object) -> None:
-    """Print how a step went."""
-    from esteira.project.step import Report
-
-    assert isinstance(report, Report)
+def _show(report: Report, to: Console) -> None:
+    """Print how a step went, and each call that it would make: method, address and body."""
     mark = _MARKS[report.outcome.value]
     told = "; ".join(report.changes) or report.outcome.value
-    console.print(f"{mark} [bold]{report.subject}[/]: {escape(told)}", highlight=False)
+    to.print(f"{mark} [bold]{report.subject}[/]: {escape(told)}", highlight=False)
     if report.outcome.value == "planned":
-        import json
-
         for call in report.calls:
-            console.print(f"    {call.method} {escape(call.url)}", highlight=False, soft_wrap=True)
+            to.print(f"    {call.method} {escape(call.url)}", highlight=False, soft_wrap=True)
             if call.body is not None:
                 body = json.dumps(call.body, indent=2).replace("\n", "\n    ")
-                console.print(f"    {escape(body)}", style="dim", highlight=False, soft_wrap=True)
+                to.print(f"    {escape(body)}", style="dim", highlight=False, soft_wrap=True)
     for note in report.notes:
-        console.print(f"  [yellow]{escape(note)}[/]", highlight=False)
+        to.print(f"  [yellow]{escape(note)}[/]", highlight=False)
     if report.refusal is not None:
-        console.print(f"  {escape(report.refusal['problem'])}", highlight=False)
-        _mend(report.refusal.get("mend", []), report.refusal.get("who", ""))
+        to.print(f"  {escape(report.refusal['problem'])}", highlight=False)
+        _mend(report.refusal.get("mend", []), report.refusal.get("who", ""), to)
 
 
-def _mend(commands: list[str], who: str) -> None:
+def _mend(commands: list[str], who: str, to: Console) -> None:
     for command in commands:
-        console.print(f"    {escape(command)}", style="cyan", highlight=False, soft_wrap=True)
+        to.print(f"    {escape(command)}", style="cyan", highlight=False, soft_wrap=True)
     if who:
-        console.print(f"  [dim]by {escape(who)}[/]", highlight=False)
+        to.print(f"  [dim]by {escape(who)}[/]", highlight=False)
 
 
 def _next(backend: str, provider: str, account: str, stack: str, dry_run: bool) -> None:
-    console.print(
+    out.print(
         f"\n{'It would be ready' if dry_run else 'Ready'}. To deploy as {account}:",
         highlight=False,
     )
@@ -162,4 +165,4 @@ def _next(backend: str, provider: str, account: str, stack: str, dry_run: bool) 
         f'pulumi stack init {stack} --secrets-provider "{provider}"    # once',
         f"pulumi up -s {stack}",
     ):
-        console.print(f"  {escape(command)}", style="cyan", highlight=False, soft_wrap=True)
+        out.print(f"  {escape(command)}", style="cyan", highlight=False)

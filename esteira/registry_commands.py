@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from esteira.data_commands import OnStack, ProductName
-from esteira.printing import AsJson, console, fail, print_json, result
+from esteira.printing import AsJson, console, fail, out, print_json, result
 
 if TYPE_CHECKING:
     from workloads.registry import Recorded, Registry
@@ -52,7 +52,7 @@ def list_models(
             f"{one['created']:%Y-%m-%d %H:%M}",
         )
     if shown:
-        console.print(table)
+        out.print(table)
     else:
         console.print(f"{product} has no model yet; `esteira train {product}` makes one")
     _tell(behind, product)
@@ -75,7 +75,7 @@ def show(
         print_json(document)
         return
     for name, value in _flat(document).items():
-        console.print(f"{name:<28} {escape(str(value))}", highlight=False, soft_wrap=True)
+        out.print(f"{name:<28} {escape(str(value))}", highlight=False)
 
 
 @models_app.command("card")

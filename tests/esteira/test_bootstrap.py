@@ -480,6 +480,37 @@ class TestTheCommandLine:
         assert calls[0]["url"].endswith(f"{cloud.project}/services:batchEnable?alt=json")
         assert "iam.googleapis.com" in calls[0]["body"]["serviceIds"]
 
+    def test_a_dry_run_can_be_piped_with_all_that_each_call_would_send(
+        self, run: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # As narrow as a terminal can be: no address may be broken in two.
+        monkeypatch.setenv("COLUMNS", "40")
+        words = ("bootstrap", "dev", "--deployer", ANA, "--dry-run")
+        told = json.loads(run(*words, "--json").stdout)
+        calls = [call for step in told["steps"] for call in step.get("calls", ())]
+        ended = run(*words)
+        assert ended.exit_code == 0
+        printed = ended.stdout.splitlines()
+        assert len(calls) > 5
+        at = -1
+        for call in calls:
+            at = printed.index(f"    {call['method']} {call['url']}", at + 1)
+            if "body" in call:
+                body = "\n".join(printed[at + 1 :])
+                sent, _ = json.JSONDecoder().raw_decode(body.strip())
+                assert sent == call["body"]
+        assert "It would be ready" in ended.stdout
+        assert "POST" not in ended.stderr
+
+    def test_a_dry_run_that_is_refused_says_why_where_it_is_read(
+        self, run: Any, cloud: Any
+    ) -> None:
+        cloud.switch_on("iam")
+        cloud.deny("iam.serviceAccounts.get")
+        ended = run("bootstrap", "dev", "--dry-run")
+        assert ended.exit_code == 1
+        assert "lacks iam.serviceAccounts.get" in ended.stdout
+
     def test_a_bootstrap_says_where_the_state_is(self, run: Any, names: Names) -> None:
         for outcome in ("changed", "unchanged"):
             ended = run("bootstrap", "dev", "--json")
@@ -492,8 +523,9 @@ class TestTheCommandLine:
 
     def test_a_person_is_told_what_to_type_next(self, run: Any, names: Names) -> None:
         ended = run("bootstrap", "dev", "--deployer", ANA)
-        assert f"--impersonate-service-account={names.account}" in ended.stderr
-        assert f"pulumi login gs://{names.bucket}" in ended.stderr
+        assert f"--impersonate-service-account={names.account}" in ended.stdout
+        assert f"pulumi login gs://{names.bucket}" in ended.stdout
+        assert "✓ APIs without billing" in ended.stderr, "what is done is progress"
 
     def test_a_refusal_exits_with_1_and_the_command_that_mends_it(
         self, run: Any, cloud: Any
@@ -521,7 +553,9 @@ class TestTheCommandLine:
         assert ended.exit_code == 1
         findings = json.loads(ended.stdout)
         assert {"ok", "failure"} <= {one["status"] for one in findings}
-        assert "esteira bootstrap dev" in run("doctor", "dev").stderr
+        printed = run("doctor", "dev").stdout
+        assert "esteira bootstrap dev" in printed
+        assert all(one["subject"] in printed for one in findings)
 
 
 def test_the_engine_keeps_the_key_that_it_was_given_for_secrets(

@@ -83,6 +83,9 @@ def test_the_doctor_says_what_was_found_and_how_to_mend_what_is_missing(state: P
     assert not findings["Local cloud"]["good"]
     assert "esteira local start" in findings["Local cloud"]["mend"]
     assert all(one["good"] or one["mend"] for one in findings.values())
+    printed = esteira(state, "doctor").stdout
+    assert all(f"{subject}: {one['found']}" in printed for subject, one in findings.items())
+    assert all(one["mend"] in printed for one in findings.values())
 
 
 def test_logs_before_anything_ran_say_that_there_are_none(state: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from pulumi.automation.events import PolicyEvent
 from rich.console import Console
 from typer.testing import CliRunner
 
-from esteira import cli, policy_report
+from esteira import cli, operations, policy_report
 from esteira.engine import policies
 from policies.catalogue import BY_NAME, RULES
 
@@ -76,3 +77,19 @@ def test_the_report_shows_violations_whole_and_sums_up_the_rest() -> None:
     assert "CKV_GCP_78" in lines[2]
     assert lines[3].strip() == "advisory bucket-access-log: landing"
     assert lines[-1].strip() == "1 verdicts wait for values that `up` knows: bucket-customer-key"
+
+
+def test_a_verdict_can_be_piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = "`versioning.enabled` is not set"
+    broken = policies.finding(
+        event("bucket-versioning", said("bucket-versioning", fault), mandatory=True)
+    )
+    for findings, status, words in (
+        ([broken], 1, ["violation bucket-versioning: landing", fault, "prod: 1 violations"]),
+        ([], 0, ["prod: passed"]),
+    ):
+        monkeypatch.setattr(operations, "findings", lambda *_, found=findings: found)
+        ended = CliRunner().invoke(cli.app, ["policies", "check", "prod"])
+        assert ended.exit_code == status
+        assert all(one in ended.stdout for one in words)
+        assert ended.stderr == ""

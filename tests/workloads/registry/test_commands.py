@@ -64,8 +64,8 @@ def test_list_for_people_says_what_was_not_judged() -> None:
     ended = models("list", "flight-delay")
 
     assert ended.exit_code == 0
-    assert "canary-25" in ended.stderr
-    assert "not judged" in ended.stderr
+    assert "canary-25" in ended.stdout
+    assert "not judged" in ended.stdout
 
 
 def test_show_takes_an_alias(registry: Registry) -> None:
@@ -99,7 +99,7 @@ def test_reconcile_lists_then_mends(registry: Registry) -> None:
     assert checked.exit_code == again.exit_code == 1
     (one,) = json.loads(checked.stdout)["differences"]
     assert (one["kind"], one["version"], one["name"]) == ("alias", "1", "champion")
-    assert "version 1: alias `champion`: MLflow has nothing, Vertex AI version 1" in again.stderr
+    assert "version 1: alias `champion`: MLflow has nothing, Vertex AI version 1" in again.stdout
     assert mended.exit_code == 0
     assert json.loads(mended.stdout)["differences"] == [one]
     assert models("reconcile", "flight-delay", "--check").exit_code == 0
