@@ -35,6 +35,15 @@ def result(document: Any, as_json: bool, text: str) -> None:
         out.print(escape(text), highlight=False)
 
 
+def attempt(document: Any, as_json: bool, text: str, *, ok: bool) -> None:
+    """Print what came of a command that may be refused. A refusal is an error, and exits with 1."""
+    if not ok and not as_json:
+        fail(text)
+    result(document, as_json, text)
+    if not ok:
+        raise typer.Exit(1)
+
+
 def history[Entry](
     entries: Sequence[Entry], as_json: bool, line: Callable[[Entry], str], none: str
 ) -> None:

@@ -158,9 +158,7 @@ def _do(stack: str, product: str, command: Any, as_json: bool, **given: Any) -> 
         "message": outcome.message,
         **msgspec.to_builtins(outcome.status),
     }
-    result(document, as_json, outcome.message)
-    if not outcome.ok:
-        raise typer.Exit(1)
+    printing.attempt(document, as_json, outcome.message, ok=outcome.ok)
 
 
 def _outcome(stack: str, product: str, command: Any, **given: Any) -> Any:

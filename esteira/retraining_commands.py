@@ -11,7 +11,7 @@ import typer
 from esteira import printing
 from esteira.data_commands import OnStack, ProductName
 from esteira.model_commands import outputs_of
-from esteira.printing import AsJson, console, fail, result
+from esteira.printing import AsJson, console, fail
 
 retraining_app = typer.Typer(
     help="When models are trained again, and what came of it.", no_args_is_help=True
@@ -96,9 +96,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _say(outcome: Any, as_json: bool) -> None:
-    result(msgspec.to_builtins(outcome), as_json, outcome.message)
-    if not outcome.ok:
-        raise typer.Exit(1)
+    printing.attempt(msgspec.to_builtins(outcome), as_json, outcome.message, ok=outcome.ok)
 
 
 def _outcome(stack: str, product: str, command: Any, **given: Any) -> Any:
