@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import subprocess
 import sys
 import time
@@ -11,16 +13,26 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
 
 from localcloud.home import Home
 from localcloud.images import Images
+from tests.workloads.release.conftest import Death, Killed, Manifest, Stage, Versions
 from workloads import gcp
+from workloads.manifest import Example
 from workloads.product import Product
-from workloads.release.targets import DeployFailed, InvalidSplit, Target, Unreachable
+from workloads.release.states import State
+from workloads.release.store import Store
+from workloads.release.targets import (
+    DeployFailed,
+    DeployTimedOut,
+    InvalidSplit,
+    Target,
+    Unreachable,
+)
 from workloads.release.targets.cloud_run import CloudRunTarget
 from workloads.release.targets.kserve import GROUP, KServeTarget
 
@@ -28,12 +40,13 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 IMAGE = "us-central1-docker.pkg.dev/p/repo/server:1"
 WITHIN = timedelta(seconds=60)
 SERVER = """
-import json, os, sys
+import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 VERSION = os.environ.get("AIP_VERSION_NAME", "none")
 if os.environ.get("BROKEN"):
     sys.exit("the model cannot be loaded")
+time.sleep(float(os.environ.get("SLOW", "0")))
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -231,6 +244,46 @@ def test_a_version_that_never_starts_leaves_the_champion_untouched(
     assert shares(serving) == {"1": 95, "3": 5}
 
 
+def test_a_version_that_is_not_ready_in_time_leaves_the_champion_untouched(
+    serving: Target, rest: Rest
+) -> None:
+    with pytest.raises(DeployTimedOut, match=r"version 2 was not ready on .* (in time|within 1 s)"):
+        serving.deploy(version("2", SLOW="5"), timedelta(seconds=1))
+    assert answered(serving, rest, 20) == {"1": 20}
+
+    serving.split({"1": 100})
+    serving.tidy({"1"})
+    serving.deploy(version("3"), WITHIN)
+    serving.split({"1": 95, "3": 5})
+
+    assert shares(serving) == {"1": 95, "3": 5}
+
+
+@pytest.mark.parametrize("target", ["cloud-run"], indirect=True)
+def test_a_deployment_that_was_killed_and_made_again_is_there_once(
+    serving: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while Cloud Run was still starting the revision, it cannot know of it. KServe has two
+    revisions at most, and makes none twice."""
+    assert isinstance(serving, CloudRunTarget)
+    serving.deploy(version("2"), WITHIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "served", list)
+        serving.deploy(version("2"), WITHIN)
+    assert len(of_version(serving, "2")) == 2
+
+    serving.split({"1": 95, "2": 5})
+    serving.tidy({"1", "2"})
+
+    assert len(of_version(serving, "2")) == 1
+    assert shares(serving) == {"1": 95, "2": 5}
+    assert [(one or {})["model"] for one in serving.ask("2", [{}]).predictions] == ["2"]
+
+
+def of_version(target: CloudRunTarget, number: str) -> list[str]:
+    return [name for name, found in target._revisions().items() if found == number]
+
+
 def test_an_aborted_version_is_taken_away(serving: Target, rest: Rest) -> None:
     serving.deploy(version("2"), WITHIN)
     serving.split({"1": 75, "2": 25})
@@ -297,3 +350,134 @@ def disturb(target: Target, rest: Rest) -> None:
     body = {"labels": {"touched": str(time.monotonic_ns())}}
     services = gcp.run().projects().locations().services()
     services.patch(name=target.name, body=body, updateMask="labels").execute()
+
+
+class Walked:
+    """The controller on the real target and real records; fakes for what neither is about."""
+
+    def __init__(self, stage: Stage, target: Target) -> None:
+        self.stage = stage
+        self.target = target
+        self.stage.versions = cast("Any", Staged(stage.death, "1", "2", "3"))
+        self.stage.target = cast("Any", Mortal(target, stage.death))
+
+    def to_full(self) -> None:
+        """As far as evidence that is always clean takes version 2."""
+        self.stage.tell(4)
+        self.stage.controller().promote("2")
+        for _ in range(4):
+            self.stage.clock.pass_(minutes=5)
+            self.stage.controller().advance()
+
+
+class Staged(Versions):
+    """A registry of versions whose server is the one in small."""
+
+    def __init__(self, death: Death, *numbers: str) -> None:
+        super().__init__(death)
+        self.versions = {number: cast("Any", self.server(number)) for number in numbers}
+
+    @staticmethod
+    def server(number: str, **env: str) -> Any:
+        """A version that answers 0.5, as when it was evaluated."""
+        made = version(number, **env)
+        example = Example(instance={"x": 1}, value=0.5)
+        made.folder = SimpleNamespace(uri=made.folder.uri, read_json=lambda *_: [example])
+        made.manifest = Manifest
+        return made
+
+
+class Mortal:
+    """A target during whose acts the controller can be killed."""
+
+    def __init__(self, target: Target, death: Death) -> None:
+        self._target = target
+        self._death = death
+
+    @property
+    def shares(self) -> dict[str, int]:
+        return shares(self._target)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if name not in ("deploy", "split", "tidy"):
+            return found
+
+        def mortal(*given: Any) -> Any:
+            with self._death.around(name):
+                return found(*given)
+
+        return mortal
+
+
+@pytest.fixture
+def walked(product: Product, store: Store, target: Target) -> Walked:
+    one = Walked(Stage(product, store), target)
+    one.stage.serve()
+    return one
+
+
+def test_the_controller_walks_all_the_way(walked: Walked, rest: Rest) -> None:
+    walked.to_full()
+
+    status = walked.stage.controller().status()
+    assert status.release is not None
+    assert status.release.state is State.FULL
+    assert (status.champion, status.previous) == ("2", "1")
+    assert answered(walked.target, rest, 20) == {"2": 20}
+
+    walked.stage.controller().rollback()
+
+    assert answered(walked.target, rest, 20) == {"1": 20}
+    assert walked.stage.state()["champion"] == "1"
+
+
+def test_the_controller_gives_up_what_is_not_ready_in_time(walked: Walked, rest: Rest) -> None:
+    stage = walked.stage
+    policy = dataclasses.replace(stage.product.release, deploy_time=timedelta(seconds=1))
+    stage.product = dataclasses.replace(stage.product, release=policy)
+    stage.versions.versions["2"] = Staged.server("2", SLOW="5")
+
+    with pytest.raises(DeployTimedOut):
+        stage.controller().promote("2")
+
+    assert stage.state()["state"] == "aborted"
+    assert answered(walked.target, rest, 20) == {"1": 20}
+    assert [one.version for one in walked.target.served() if one.share] == ["1"]
+
+
+DEATHS = (("deploy", "after"), ("split", "before"), ("split", "after"), ("tidy", "before"))
+
+
+@pytest.mark.parametrize(
+    ("act", "side"),
+    [
+        DEATHS[2],
+        *(pytest.param(*one, marks=pytest.mark.long) for one in DEATHS if one != DEATHS[2]),
+    ],
+)
+def test_a_controller_that_is_killed_is_mended_by_the_next(
+    walked: Walked, rest: Rest, act: str, side: str
+) -> None:
+    stage = walked.stage
+    stage.controller().promote("2")
+    stage.controller().advance(whatever_the_evidence_says=True)
+
+    @contextlib.contextmanager
+    def deadly(name: str) -> Iterator[None]:
+        if name == act and side == "before":
+            raise Killed(name)
+        yield
+        if name == act:
+            raise Killed(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage.death, "around", deadly)
+        with pytest.raises(Killed):
+            # From 25 % to all, which has each act once.
+            stage.controller().advance(whatever_the_evidence_says=True)
+    stage.controller().advance()
+
+    assert stage.state()["state"] == "full"
+    assert (stage.state()["champion"], stage.state()["previous"]) == ("2", "1")
+    assert answered(walked.target, rest, 20) == {"2": 20}

@@ -140,11 +140,17 @@ class CloudRunTarget:
         return ask(gcp.service_session(service["uri"]), f"{urls[0]}{PREDICT_ROUTE}", instances)
 
     def tidy(self, keep: Collection[str]) -> None:
-        """Take away revisions of other versions, and restore a template that could not start."""
+        """Take away revisions of other versions, those that a killed deployment has made twice, and
+        a template that could not start. The newest stays in any case: Cloud Run keeps it."""
         service = self._service()
         revisions = self._revisions(ready=False)
         newest = _short(service.get("latestCreatedRevision", ""))
-        gone = [name for name, number in revisions.items() if number not in keep]
+        best = {one.version: one.id for one in self.served()}
+        gone = [
+            name
+            for name, number in revisions.items()
+            if number not in keep or name not in (best.get(number, name), newest)
+        ]
         shares = {
             _short(one.get("revision", "")): one.get("percent", 0)
             for one in service.get("trafficStatuses", [])
