@@ -34,6 +34,7 @@ class AccessLogArgs:
     location: str
     """That of the buckets whose access is logged."""
     retention_days: int = 400
+    """Age at which an entry is deleted."""
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts the logs; Google's own when not given."""
     force_destroy: bool = False

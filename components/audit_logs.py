@@ -41,6 +41,7 @@ class AuditLogsArgs:
 
     project: str
     services: Sequence[str] = SERVICES
+    """APIs whose reads and writes are logged."""
 
     def __post_init__(self) -> None:
         for service in self.services:

@@ -35,6 +35,7 @@ class BudgetArgs:
     """
 
     billing_account: str
+    """Its number, `012345-6789AB-CDEF01`."""
     project_number: pulumi.Input[str]
     amount: int
     """For a month, in the billing account's currency."""

@@ -30,7 +30,9 @@ class Line:
     """One line of a chart, or several where the series is grouped."""
 
     series: Series
+    """What is drawn."""
     legend: str
+    """What it is called."""
     over: Series | None = None
     """Divides `series`."""
 
@@ -45,6 +47,7 @@ class Chart:
 
     title: str
     lines: Sequence[Line]
+    """At least one."""
     unit: str
     """What the vertical axis counts, as people read it."""
     threshold: float | None = None
@@ -61,8 +64,11 @@ class Promql:
 
     title: str
     query: str
+    """In PromQL."""
     unit: str
+    """What the vertical axis counts, as people read it."""
     legend: str = ""
+    """What each line is called; its labels when not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class Note:
     """Text in Markdown, as wide as the dashboard."""
 
     content: str
+    """In Markdown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,7 @@ class Logs:
 
     title: str
     filter: str
+    """In Cloud Logging's language."""
 
 
 type Panel = Chart | Promql | Note | Logs
@@ -93,6 +101,7 @@ class DashboardArgs:
 
     title: str
     panels: Sequence[Panel]
+    """`Chart`, `Promql`, `Note` or `Logs`, from left to right, then down."""
 
     def __post_init__(self) -> None:
         checks.between("Dashboard", "panels", len(self.panels), 1, TILES, "panels")

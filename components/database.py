@@ -70,7 +70,9 @@ class DatabaseArgs:
     owners: Mapping[str, pulumi.Input[str]]
     """Service accounts that log in and make tables: e-mails, by a short name."""
     tier: str = "db-custom-1-3840"
+    """Its machine, as Cloud SQL names it."""
     edition: str = "ENTERPRISE"
+    """`ENTERPRISE` or `ENTERPRISE_PLUS`."""
     highly_available: bool = False
     """Whether a standby in another zone takes over."""
     disk_gb: int = 10
@@ -78,9 +80,11 @@ class DatabaseArgs:
     disk_limit_gb: int = 500
     """It grows no further: a runaway writer must not fill an endless bill."""
     backups: bool = True
+    """Whether there is one each day, and recovery to any point in time."""
     backup_hour: str = "02:00"
     """When the daily backup starts, UTC."""
     backups_kept: int = 14
+    """How many daily backups there are at most."""
     recovery_days: int = 7
     """Days to which any point in time can be recovered; 1 to 7, with ENTERPRISE_PLUS to 35."""
     labels: Mapping[str, str]

@@ -32,6 +32,7 @@ class EncryptionKeyArgs:
     encrypters: Mapping[str, Mapping[str, pulumi.Input[str]]]
     """By service, who may encrypt and decrypt with its key: members by a short name."""
     rotation_days: int = ROTATION_DAYS
+    """Age at which a key is replaced for new data, 1 to 90."""
     propagation_seconds: int = 0
     """How long Google needs until all of it knows of a role that was granted; 0 to 600."""
     protect: bool = True

@@ -38,6 +38,7 @@ class EventStreamArgs:
     retention_days: int = 7
     """How long a message waits to be ingested, and how far back one can seek. Up to 31."""
     dead_letter_retention_days: int = 31
+    """How long a dead letter waits to be looked at, up to 31."""
     ack_deadline_seconds: int = 60
     """After this long without an answer a message is delivered again. 10 to 600."""
     minimum_backoff_seconds: int = 10

@@ -29,7 +29,9 @@ class ExperimentTrackingArgs:
 
     location: str
     metadata_store: bool = True
+    """Whether lineage of runs and artefacts is kept."""
     tensorboard: bool = True
+    """Whether there is a Tensorboard instance."""
     kms_key: pulumi.Input[str] | None = None
     """Key that encrypts both; Google's own when not given. It cannot be changed later."""
     protect: bool = False

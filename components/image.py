@@ -23,6 +23,7 @@ class ImageArgs:
     repository: pulumi.Input[str]
     """`<host>/<project>/<repository>`, to which the image is pushed."""
     dockerfile: Path
+    """A file that is there."""
     context: Path
     """The folder whose files the Dockerfile may copy."""
     target: str | None = None

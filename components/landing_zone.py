@@ -56,6 +56,7 @@ class LandingZoneArgs:
     noncurrent_days: int = 30
     """How long a replaced or deleted object can be brought back."""
     notice_retention_days: int = 7
+    """How long the notice of a file waits to be read, up to 31."""
     force_destroy: bool = False
     """Whether destroying the stack deletes buckets that still hold objects."""
     protect: bool = False

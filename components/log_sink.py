@@ -29,6 +29,7 @@ class LogSinkArgs:
     project: str
     location: str
     dataset: str
+    """The dataset that it makes and fills."""
     description: str
     filter: str
     """Entries that are kept, in the language of Cloud Logging."""

@@ -42,6 +42,7 @@ class MetricType:
     """One metric, as Google's list of metrics describes it."""
 
     type: str
+    """Its name at Google."""
     kind: str
     """`GAUGE`, `DELTA` or `CUMULATIVE`."""
     value: str
@@ -51,6 +52,7 @@ class MetricType:
     labels: frozenset[str] = frozenset()
     """The metric's own labels, beyond those of the resource."""
     unit: str = "1"
+    """As UCUM writes it."""
     source: str = ""
     """The page that says so."""
 

@@ -38,6 +38,7 @@ class NotificationChannelsArgs:
     project_number: pulumi.Input[str]
     """Names the agent that publishes alerts."""
     emails: Sequence[str] = ()
+    """Addresses that get every alert."""
     slack_channel: str | None = None
     """`#name`, or the name alone."""
     slack_token_secret: str | None = None

@@ -32,6 +32,7 @@ class PipelineRunnerArgs:
 
     project: str
     account_id: str
+    """The part of its e-mail before the `@`; 6 to 30 characters."""
     bucket: gcp.storage.Bucket
     """Holds the root and all artefacts."""
     reads: Sequence[gcp.bigquery.Dataset]

@@ -42,6 +42,7 @@ class PredictionLogArgs:
     retention_days: int = 7
     """How long a row waits to be written. Up to 31."""
     dead_letter_retention_days: int = 31
+    """How long a dead letter waits to be looked at, up to 31."""
     max_delivery_attempts: int = 10
     """Failed writes after which a row is a dead letter, 5 to 100."""
 

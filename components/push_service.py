@@ -48,6 +48,7 @@ class PushServiceArgs:
     max_delivery_attempts: int = 10
     """Failed deliveries after which a message is a dead letter, 5 to 100."""
     minimum_backoff_seconds: int = 10
+    """The least wait before a message that failed comes again."""
     cpu: str = "1"
     memory: str = "512Mi"
     subnetwork: pulumi.Input[str] | None = None

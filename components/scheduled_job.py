@@ -34,6 +34,7 @@ class ScheduledJobArgs:
     command: tuple[str, ...] = ()
     """Replaces the image's entry point when given."""
     time_zone: str = "Etc/UTC"
+    """Of the schedule, by its name in the tz database."""
     tasks: int = 1
     """Tasks of one run, which work side by side on a share each."""
     retries: int = 3

@@ -54,6 +54,7 @@ class ServicePerimeterArgs:
     """Number of the organisation's access policy."""
     project_number: pulumi.Input[str]
     services: Sequence[str] = RESTRICTED
+    """APIs, by their short names, whose data stays in; all that can when not given."""
     members: Sequence[str] = ()
     """Who may reach in from outside. Without the identity that deploys, the next deployment from
     outside is refused."""

@@ -29,6 +29,7 @@ class StreamingJobArgs:
     """
 
     template: FlexTemplate
+    """The pipeline that it runs."""
     parameters: Mapping[str, pulumi.Input[str]]
     """The pipeline's own options. Dataflow's options have arguments of their own below."""
     location: str
@@ -40,6 +41,7 @@ class StreamingJobArgs:
     """`gs://...` folder for what the job reads again for as long as it runs."""
     machine_type: str = "n1-standard-2"
     max_workers: int = 3
+    """Workers that it may grow to."""
     at_least_once: bool = False
     """Whether Dataflow may process a message twice, which is quicker and cheaper. Only for a
     pipeline that says so in its template."""

@@ -50,6 +50,7 @@ class TeamsRelayArgs:
     bucket: str
     """The name of the bucket that remembers what was delivered."""
     minimum_backoff_seconds: int = 10
+    """The least wait before an alert that a channel refused is tried again."""
     account_id: str
     """Of the identity that it runs as; `<account_id>-call` is that of its caller."""
     pubsub_agent: pulumi.Input[str]
@@ -61,6 +62,7 @@ class TeamsRelayArgs:
     """Bucket that keeps a log of who touched the ledger."""
     deletion_protection: bool = False
     force_destroy: bool = False
+    """Whether destroying the stack deletes the bucket while it remembers something."""
     protect: bool = False
 
     def __post_init__(self) -> None:

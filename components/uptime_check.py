@@ -32,10 +32,13 @@ class UptimeCheckArgs:
     labels: Mapping[str, str]
     """Of the check: the provider's default labels do not reach it."""
     path: str = "/health"
+    """A route starting with `/`."""
     statuses: Sequence[int] = (200,)
     """HTTP statuses that count as an answer."""
     period_seconds: int = 60
+    """How often it is asked; one of `PERIODS`."""
     timeout_seconds: int = 10
+    """No answer after this long is a failure; up to 60."""
 
     def __post_init__(self) -> None:
         who = "UptimeCheck"

@@ -41,6 +41,7 @@ class Table:
     partition_by: str | None = None
     """The column that says when; queries that name a span then read only that span."""
     partition_unit: str = "DAY"
+    """What one partition holds: an hour, a day, a month or a year."""
     cluster_by: Sequence[str] = ()
     """Up to four columns that queries filter on, most selective first."""
     retention_days: int | None = None
@@ -81,6 +82,7 @@ class Dataset:
     name: str
     description: str
     tables: Sequence[Table] = ()
+    """And views, which are made after its tables."""
     views_of: Sequence[str] = ()
     """Roles of other datasets that its views read, for whoever may read the views."""
     readers: Sequence[str] = ()

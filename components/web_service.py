@@ -34,6 +34,7 @@ class WebServiceArgs:
 
     location: str
     container: Container
+    """What each instance runs."""
     service_account: pulumi.Input[str]
     """E-mail of the identity that the service runs as."""
     callers: Mapping[str, pulumi.Input[str]]
@@ -41,6 +42,7 @@ class WebServiceArgs:
     reach: str = "internal"
     """One of `REACH`."""
     probes: Probes
+    """How Cloud Run finds out that it has started, and still lives."""
     description: str
     min_instances: int = 0
     on_first_request: bool = False

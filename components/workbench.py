@@ -59,6 +59,7 @@ class WorkbenchArgs:
     idle_minutes: int = 60
     """It stops after so long without use, 10 to 1440."""
     disk_gb: int = 100
+    """Of the disk that keeps notebooks."""
     reads: Mapping[str, gcp.bigquery.Dataset]
     """Datasets that notebooks query, by a short name."""
     users: Sequence[str] = ()

@@ -46,7 +46,9 @@ class Grant:
     """
 
     role: str
+    """A predefined one, `roles/...`."""
     on: pulumi.Resource | ProjectWide
+    """What it is granted on."""
     label: str
     """What the grant is for; ends the Pulumi name, so it is unique in one identity."""
     folder: str | None = None
@@ -92,6 +94,7 @@ class WorkloadIdentityArgs:
     description: str
     """What the workload does, in one line."""
     grants: Sequence[Grant] = ()
+    """What it may do, each on one resource."""
     acts_as_itself: bool = False
     """Whether it may start jobs that run as this same identity."""
 
