@@ -40,8 +40,11 @@ class Threshold:
 
     title: str
     series: Series
+    """What is compared."""
     above: float | None = None
+    """The series may not exceed it; exactly one of this and `below`."""
     below: float | None = None
+    """The series may not fall under it."""
     over: Series | None = None
     """Divides `series`: of the same period, and grouped by the same labels."""
     for_seconds: int = 0
@@ -82,7 +85,9 @@ class Query:
 
     title: str
     query: str
+    """In PromQL; any result is one too many."""
     for_seconds: int = 0
+    """How long it has to have one; whole minutes."""
     every_seconds: int = 60
     """How often it is asked; a multiple of 30 seconds."""
 
@@ -112,6 +117,7 @@ class LogMatch:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     """By name, `EXTRACT(field)` or `REGEXP_EXTRACT(field, "...")`: what the notification tells."""
     quiet_seconds: int = 300
+    """How long it is not told of again."""
 
     def __post_init__(self) -> None:
         who = f"LogMatch {self.title!r}"
@@ -153,6 +159,7 @@ class AlertPolicyArgs:
     remind_seconds: int | None = None
     """An incident that stays open is told of again after so long; once only when not given."""
     enabled: bool = True
+    """Whether it opens incidents."""
     after: Sequence[pulumi.Resource] = ()
     """What Google has to know first: descriptors of metrics that nothing has written yet."""
 

@@ -34,7 +34,9 @@ class Series:
     """
 
     metric: MetricType
+    """One of those in `components/metric_types.py`, or of our own."""
     aligner: str
+    """Makes one point of a span; one of `ALIGNERS` that takes what the metric is."""
     where: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, "pulumi.Input[str]"])
     """Labels that have to equal a value: `resource.labels.job_name`, `metric.labels.result`."""
     starts: Mapping[str, str] = field(default_factory=dict[str, str])
