@@ -49,6 +49,14 @@ GIVEN: dict[str, Any] = {"environment": "dev", "project": "my-project"}
             {"serving": {"requestLogSampling": 0}},
             "esteira:serving.requestLogSampling is 0; allowed: greater than 0",
         ),
+        (
+            {"security": {"perimeterMembers": ["domain:example.com"]}},
+            "security.perimeterMembers is ['domain:example.com']; allowed: each of a domain's",
+        ),
+        (
+            {"database": {"highlyAvailable": True, "backups": False}},
+            "allowed: `highly_available` needs `backups`",
+        ),
         ({"owner": "Team A"}, "esteira:owner is 'Team A'; allowed: text matching"),
     ],
 )
