@@ -20,7 +20,7 @@ from components.uptime_check import UptimeCheck, UptimeCheckArgs
 from stacks import alerts, dashboards, logs, security
 from stacks.alerts import platform as platform_alerts
 from stacks.alerts import serving as serving_alerts
-from stacks.alerts.desk import Desk, Watched
+from stacks.alerts.desk import Desk, Watched, runbook
 from stacks.commons import Commons
 from stacks.data import Data
 from stacks.environment import environment, variable
@@ -243,6 +243,14 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
             metric.type.rpartition("/")[2].replace("_", "-"),
             args=CustomMetricArgs(
                 type=metric.type,
+    settings = foundation.settings
+    if settings.environment is not Environment.LOCAL and not runbook(settings, "").startswith(
+        "https"
+    ):
+        pulumi.log.warn(
+            "alerts link no runbook: set esteira:alerts.runbooks to where the pages of "
+            "docs/runbooks are read, or esteira:github.repository"
+        )
                 title=metric.title,
                 description=metric.description,
                 labels=metric.labels,

@@ -387,6 +387,13 @@ class Alerts(Group):
     )
     settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = Field(
         default=300, description="How long an alert is over before its recovery is told"
+    runbooks: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/]+(/[^\s/]+)*$",
+        description="Where the pages of docs/runbooks are read, "
+        "https://host/.../docs/runbooks, which each alert links; without it, in "
+        "`github.repository`",
+    )
     )
     oldest_unacked_seconds: Annotated[int, Field(ge=60, le=604_800)] = Field(
         default=600, description="Age of the oldest message that nobody acknowledged"

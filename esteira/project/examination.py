@@ -10,7 +10,16 @@ from typing import Final
 
 import yaml
 
-from esteira.project import check_access, check_room, check_rules, check_state, plan, stack_file
+from esteira.project import (
+    check_access,
+    check_alerts,
+    check_policies,
+    check_room,
+    check_rules,
+    check_state,
+    plan,
+    stack_file,
+)
 from esteira.project.calls import Calls
 from esteira.project.clients import Google, NoCredentials
 from esteira.project.finding import Check, Context, Finding, Status, guarded, ok
@@ -29,6 +38,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "State bucket": check_state.bucket,
     "Secrets key": check_state.key,
 }
+    "Runbooks": check_alerts.runbooks,
 """By subject, in the order in which findings are shown."""
 _THREADS: Final = 8
 

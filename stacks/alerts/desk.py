@@ -19,11 +19,13 @@ DAY: Final = 86_400
 
 
 def runbook(settings: Settings, alert: str) -> str:
-    """Where it says how to mend what an alert tells of; on GitHub, where the stack says which."""
-    page, github = f"{RUNBOOKS}/{alert}.md", settings.github
-    if github.repository is None:
-        return page
-    return f"https://github.com/{github.repository}/blob/{github.branch}/{page}"
+    """Where it says how to mend what an alert tells of: where the settings say that such pages are
+    read, or on GitHub; only a path where they say neither."""
+    github = settings.github
+    folder = settings.alerts.runbooks or RUNBOOKS
+    if settings.alerts.runbooks is None and github.repository is not None:
+        folder = f"https://github.com/{github.repository}/blob/{github.branch}/{RUNBOOKS}"
+    return f"{folder}/{alert}.md"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,6 +103,41 @@ def only(findings: list[Finding], subject: str) -> Finding:
 
 @pytest.mark.usefixtures("ready")
 class TestAProjectThatIsReady:
+def alert(*urls: str) -> Resource:
+    """An alert policy that links these pages."""
+    links = {"links": [{"displayName": "Runbook", "url": url} for url in urls]} if urls else {}
+    documentation = {"content": "It is so.", **links}
+    return Resource(
+        token="gcp:monitoring/alertPolicy:AlertPolicy",
+        name="drift",
+        inputs={"documentation": documentation},
+    )
+
+
+@pytest.mark.usefixtures("ready")
+class TestRunbooks:
+    """An alert that nobody can read on from is half an alert."""
+
+    def test_are_linked_at_an_address_of_ones_own(self, look: Examine) -> None:
+        findings = look(declared(resources=[alert("https://git.acme.io/esteira/drift.md")]))
+        assert [one.status for one in findings if one.subject == "Runbooks"] == [Status.OK]
+
+    @pytest.mark.parametrize(
+        ("links", "found"),
+        [
+            ((), "1 alert policies of 1 link none"),
+            (("https://git.example.com/ml/drift.md",), "git.example.com/ml/drift.md, which is"),
+        ],
+    )
+    def test_that_lead_nowhere_are_told(
+        self, look: Examine, links: tuple[str, ...], found: str
+    ) -> None:
+        told = only(look(declared(resources=[alert(*links)])), "Runbooks")
+        assert told.status is Status.WARNING
+        assert found in told.found
+        assert "esteira:alerts.runbooks" in told.mend[0]
+
+
     def test_has_nothing_amiss(self, look: Examine) -> None:
         findings = look()
         assert not [one for one in findings if one.status is not Status.OK]

@@ -43,6 +43,7 @@ EVERYTHING: dict[str, Any] = {
         "slackChannel": "#ops",
         "teamsWebhookSecret": "teams-webhook",
         "slackWebhookSecret": "slack-webhook",
+        "runbooks": "https://github.com/acme/flights/blob/main/docs/runbooks",
     },
     "budget": {"billingAccount": "012345-6789AB-CDEF01", "monthlyAmount": 500},
     "github": {"repository": "acme/flights", "branch": "main"},
