@@ -35,10 +35,11 @@ CHECKS: Final[Mapping[str, Check]] = {
     "Quotas": check_room.services,
     "Network": check_room.network,
     "Organisation policy": check_rules.organisation,
+    "Policies": check_policies.configuration,
     "State bucket": check_state.bucket,
     "Secrets key": check_state.key,
-}
     "Runbooks": check_alerts.runbooks,
+}
 """By subject, in the order in which findings are shown."""
 _THREADS: Final = 8
 

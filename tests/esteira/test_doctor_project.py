@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from esteira.engine import policies
 from esteira.project import check_room, deployer, plan
 from esteira.project.bootstrap import Bootstrap
 from esteira.project.check_rules import Rules
@@ -101,8 +103,6 @@ def only(findings: list[Finding], subject: str) -> Finding:
     return found
 
 
-@pytest.mark.usefixtures("ready")
-class TestAProjectThatIsReady:
 def alert(*urls: str) -> Resource:
     """An alert policy that links these pages."""
     links = {"links": [{"displayName": "Runbook", "url": url} for url in urls]} if urls else {}
@@ -138,6 +138,8 @@ class TestRunbooks:
         assert "esteira:alerts.runbooks" in told.mend[0]
 
 
+@pytest.mark.usefixtures("ready")
+class TestAProjectThatIsReady:
     def test_has_nothing_amiss(self, look: Examine) -> None:
         findings = look()
         assert not [one for one in findings if one.status is not Status.OK]
@@ -222,6 +224,31 @@ class TestRunbooks:
         told = [one for one in found if one.subject == "Region"]
         assert [one.found for one in told] == ["apigateway.googleapis.com does not offer us-west1"]
         assert "us-central1" in told[0].mend[0]
+
+    def test_may_be_in_a_region_that_our_own_policies_do_not_allow(
+        self, look: Examine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        found = [one for one in amiss(look(location="europe-west1")) if one.subject == "Policies"]
+        assert [one.found for one in found] == [
+            "`allowed-region` allows us-central1; the stack is in europe-west1"
+        ]
+        assert 'add "europe-west1" to `regions` of `allowed-region`' in found[0].mend[0]
+        assert "policies/config.json" in found[0].mend[0]
+        config = json.loads(policies.CONFIG.read_text())
+        config["allowed-region"]["regions"].append("EUROPE-WEST1")
+        allowing = tmp_path / "config.json"
+        allowing.write_text(json.dumps(config))
+        monkeypatch.setattr(policies, "CONFIG", allowing)
+        assert not [one for one in amiss(look()) if one.subject == "Policies"]
+
+    def test_may_be_held_up_by_an_exemption_that_has_ended(
+        self, look: Examine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        exemption = {"urn": "*::scratch", "reason": "moves next week", "expires": "2020-01-31"}
+        monkeypatch.setattr(policies, "CONFIG", tmp_path / "config.json")
+        policies.CONFIG.write_text(json.dumps({"key-rotation": {"exemptions": [exemption]}}))
+        found = only(look(), "Policies")
+        assert "key-rotation: the exemption of `*::scratch` ended on 2020-01-31" in found.found
 
     @pytest.mark.parametrize(
         ("constraint", "rule", "problem"),

@@ -27,7 +27,7 @@ def build(name: str) -> dict[str, Any]:
 
 
 def test_there_is_one_for_each_thing_that_a_workflow_does() -> None:
-    assert [file.stem for file in FILES] == ["checks", "deploy", "preview"]
+    assert [file.stem for file in FILES] == ["checks", "deploy", "drift", "expire", "preview"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -66,32 +66,61 @@ def test_every_substitution_has_a_value(file: Path) -> None:
     assert used == set(yaml.safe_load(text).get("substitutions", {}))
 
 
-def test_deploying_uses_the_account_and_the_state_that_bootstrap_makes() -> None:
-    document = build("deploy")
+@pytest.mark.parametrize("name", ["deploy", "drift", "expire"])
+def test_what_changes_or_looks_at_a_stack_uses_what_bootstrap_makes(name: str) -> None:
+    document = build(name)
     made = names.Names(stack="dev", project="P", location="L")
     given = {
         key: value.replace("${PROJECT_ID}", "P") for key, value in document["substitutions"].items()
     }
     assert given["_BACKEND"] == made.backend
-    assert given["_DEPLOYER"] == made.account
+    # Looking needs no right to change anything, so it is not the account that deploys.
+    assert given.get("_DEPLOYER") == (None if name == "drift" else made.account)
+    account = "_READER" if name == "drift" else "_DEPLOYER"
+    assert document["serviceAccount"].endswith(f"/serviceAccounts/${account}")
+
+
+COMMANDS = re.compile(
+    r"(?:make [\w-]+|tools/connect"
+    r"|esteira (?:up|outputs|preview|policies check|drift|destroy)\b(?: .*--if-idle --yes)?)"
+)
+
+
+def commands(text: str) -> set[str]:
+    """What a workflow or a build runs, without its comments and its arguments."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    found = COMMANDS.findall(re.sub(r' "\$STACK"', "", "\n".join(lines)))
+    return {" ".join(words.split()) for words in found}
+
+
+def test_a_command_is_read_whole() -> None:
+    assert commands(
+        'run: make test-long\n# make lint\nesteira destroy "$STACK" --if-idle --yes'
+    ) == {
+        "make test-long",
+        "esteira destroy --if-idle --yes",
+    }
 
 
 def test_it_runs_what_the_workflows_run() -> None:
-    def commands(*documents: str) -> set[str]:
-        return {
-            " ".join(words.split())
-            for text in documents
-            for words in re.findall(
-                r"(?:make \w+|tools/bootstrap|esteira (?:up|outputs|preview|policies check))", text
-            )
-        }
-
     workflows = CHECKOUT / ".github" / "workflows"
-    for name, workflow in (
-        ("checks", "checks.yml"),
-        ("preview", "preview.yml"),
-        ("deploy", "deploy-stack.yml"),
+    for files, workflow in (
+        (["checks"], "checks.yml"),
+        (["preview"], "preview.yml"),
+        (["deploy"], "deploy-stack.yml"),
+        (["drift", "expire"], "drift.yml"),
     ):
-        theirs = commands((workflows / workflow).read_text()) - {"tools/bootstrap"}
-        ours = commands((CHECKOUT / "cloudbuild" / f"{name}.yaml").read_text())
-        assert theirs <= ours, name
+        theirs = commands((workflows / workflow).read_text())
+        ours = [commands((CHECKOUT / "cloudbuild" / f"{name}.yaml").read_text()) for name in files]
+        assert theirs, workflow
+        assert theirs <= set[str]().union(*ours), workflow
+
+
+def test_the_document_has_each_build_and_says_what_has_none() -> None:
+    section = (CHECKOUT / "docs" / "ci.md").read_text().split("## Cloud Build")[1]
+    for file in FILES:
+        assert f"| `{file.name}` |" in section
+    mirrored = {"checks.yml", "preview.yml", "deploy.yml", "deploy-stack.yml", "drift.yml"}
+    for workflow in sorted((CHECKOUT / ".github" / "workflows").glob("*.yml")):
+        if workflow.name not in mirrored:
+            assert f"`{workflow.name}`" in section, "it has no equivalent, and nobody says so"
