@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.workloads.conftest import LocalCloud, reaching
 from tests.workloads.release.conftest import Killed
+from workloads.database import DatabaseSettings
 from workloads.gate.decision import decide
 from workloads.manifest import EXAMPLES, Example
 from workloads.product import Product
@@ -24,6 +31,8 @@ from workloads.release.states import State, Strategy
 from workloads.release.store import Store
 from workloads.release.targets import DeployFailed, DeployTimedOut, InvalidSplit, Unreachable
 from workloads.release.targets.vertex import VertexTarget
+
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -335,3 +344,50 @@ def test_without_an_endpoint_nothing_is_released(january: Product, trained: obje
 
     with pytest.raises(NoEndpoint, match=r"0 endpoints .* `esteira up STACK` makes it"):
         Endpoint(other)
+
+
+def job(database: DatabaseSettings, **given: str) -> subprocess.Popen[bytes]:
+    """The Cloud Run job of the product, as it is started."""
+    environment = {
+        **os.environ,
+        "PRODUCT": "flight-delay",
+        "DATABASE_HOST": database.database_host,
+        "DATABASE_NAME": database.database_name,
+        "DATABASE_USER": database.database_user,
+        **{f"RELEASE_{name.upper()}": value for name, value in given.items()},
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "workloads.release"],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.long
+def test_a_job_that_is_killed_at_work_is_mended_by_the_next(
+    released: Product, store: Store, database: DatabaseSettings, challenge: Callable[..., Any]
+) -> None:
+    new = challenge("sigkill").version
+    begun = job(database, command="promote", version=new, strategy="direct", approved="true")
+    deadline = time.monotonic() + 120
+    while (record := store.find(released.name)) is None or record.intent is None:
+        assert begun.poll() is None, "it ended before it was at work"
+        assert time.monotonic() < deadline, "it never began"
+        time.sleep(0.01)
+    begun.kill()
+    assert begun.wait(10) == -signal.SIGKILL
+    assert state(released)[CHAMPION] == "1"
+
+    assert job(database, command="advance").wait(120) == 0
+
+    assert store.find(released.name) is None
+    assert state(released) == {
+        CHAMPION: new,
+        PREVIOUS: "1",
+        DEFAULT: new,
+        "traffic": {"1": 0, new: 100},
+    }
+    assert job(database, command="rollback").wait(120) == 0
+    assert state(released) == FIRST
