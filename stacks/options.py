@@ -125,6 +125,8 @@ class Network(Group):
             )
         if self.private_connect and not self.private:
             raise ValueError("`private_connect` needs `private`: it is an address of that network")
+        if self.nat and not self.private:
+            raise ValueError("`nat` needs `private`: the default network is not ours to change")
         return self
 
 
@@ -385,8 +387,6 @@ class Alerts(Group):
         description="Secret that holds the incoming webhook of a Slack channel, which the relay "
         "posts to",
     )
-    settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = Field(
-        default=300, description="How long an alert is over before its recovery is told"
     runbooks: str | None = Field(
         default=None,
         pattern=r"^https://[^\s/]+(/[^\s/]+)*$",
@@ -394,6 +394,8 @@ class Alerts(Group):
         "https://host/.../docs/runbooks, which each alert links; without it, in "
         "`github.repository`",
     )
+    settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = Field(
+        default=300, description="How long an alert is over before its recovery is told"
     )
     oldest_unacked_seconds: Annotated[int, Field(ge=60, le=604_800)] = Field(
         default=600, description="Age of the oldest message that nobody acknowledged"

@@ -54,6 +54,10 @@ GIVEN: dict[str, Any] = {"environment": "dev", "project": "my-project"}
             "security.perimeterMembers is ['domain:example.com']; allowed: each of a domain's",
         ),
         (
+            {"network": {"private": False, "nat": True}},
+            "allowed: `nat` needs `private`: the default network is not ours to change",
+        ),
+        (
             {"database": {"highlyAvailable": True, "backups": False}},
             "allowed: `highly_available` needs `backups`",
         ),
