@@ -100,8 +100,8 @@ class Edge:
     objects: Objects
     gauges: Gauges
     retraining: Retraining
-    follow: Callable[[Product, Champion, str], None] = lambda *_: None
-    """Has Vertex AI's own monitors watch the champion; their reports go to the folder given."""
+    follow: Callable[[Product, Champion], None] = lambda *_: None
+    """Has Vertex AI's own monitors watch the champion too."""
 
     @classmethod
     def of(cls, product: Product, database: DatabaseSettings | None = None) -> Edge:
@@ -266,7 +266,7 @@ def monitor(
         edge.objects.write(path, encode(record), "application/json")
     points = gauges.points(product, measured, findings, champion.manifest.training.end, now)
     edge.gauges.write(points, datetime.now(UTC))
-    edge.follow(product, champion, edge.objects.uri)
+    edge.follow(product, champion)
     return Outcome(
         product=product.name,
         window=window,

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from workloads import contracts, gcp
+from workloads.artifacts import Folder
 from workloads.features.query import FeatureQuery
 from workloads.manifest import Data
 from workloads.monitoring import tables
@@ -42,6 +43,7 @@ _VALUE: Final = "value"
 _ANSWER: Final = "answer"
 _TIME: Final = "predicted_at"
 _WAIT: Final = "60s"
+_RETRIES: Final = 4
 
 
 class NotInstalled(RuntimeError):
@@ -92,7 +94,7 @@ def install(product: Product, reports: str, champion: Champion | None = None) ->
         ) from error
 
 
-def follow(product: Product, champion: Champion, reports: str) -> None:
+def follow(product: Product, champion: Champion) -> None:
     """Have Vertex AI watch the champion, unless it does already; on the local cloud nothing.
 
     Our own monitors have said all there is to say by then: what Vertex AI refuses is logged, and
@@ -101,7 +103,6 @@ def follow(product: Product, champion: Champion, reports: str) -> None:
     Args:
         product: the declaration.
         champion: whom it is to watch.
-        reports: `gs://...` folder that Vertex AI writes its own output under.
     """
     import googleapiclient.errors
 
@@ -110,7 +111,7 @@ def follow(product: Product, champion: Champion, reports: str) -> None:
     api = gcp.vertex_beta().projects().locations()
     try:
         if not _follows(api, product, champion):
-            install(product, reports, champion)
+            install(product, Folder.of(product, "reports").uri, champion)
             log.info("Vertex AI Model Monitoring watches version %s", champion.number)
     except (NotInstalled, googleapiclient.errors.HttpError, OSError) as error:
         log.warning("Vertex AI Model Monitoring does not watch the champion: %s", error)
@@ -319,7 +320,7 @@ def _days(window: timedelta) -> str:
 
 def _retries() -> int:
     """How often a call that a server failed at is made again. The local cloud fails always."""
-    return 0 if gcp.vertex_emulated() else 4
+    return 0 if gcp.vertex_emulated() else _RETRIES
 
 
 def _monitor(api: Any, wanted: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workloads.metrics import NotScorable, Scored
+from workloads.metrics import NotScorable, Scored, ScoredNumbers
 from workloads.monitoring.estimation import Calibrator, LossEstimator, calibrate, estimate
+from workloads.scoring import Answers
 
 CHUNK = 5_000
 
@@ -111,3 +112,53 @@ def test_what_cannot_be_estimated_is_refused() -> None:
         calibrate(np.zeros(500), np.full(500, 0.5))
     with pytest.raises(NotScorable, match="at least 100 finite"):
         LossEstimator({"x": [1.0]}, np.array([1.0]), np.array([1.0]))
+
+
+def errant(rows: int, seed: int, noise: float = 1.0) -> tuple[dict[str, np.ndarray], ...]:
+    """A regression whose errors grow with its one feature: features, truth and predictions."""
+    generator = np.random.default_rng(seed)
+    x = generator.uniform(0, 1, rows)
+    truth = 5 * x + noise * generator.normal(0, 0.5 + 2 * x)
+    return {"x": x}, {"truth": truth, "value": 5 * x}
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_the_error_of_a_regression_lies_within_its_band(metric: str) -> None:
+    """As often as it should when chance alone is at work, and hardly ever when errors have grown,
+    which no estimate from the inputs alone can see."""
+    known, rows = errant(4_000, 0)
+    estimator = LossEstimator(known, rows["truth"], rows["value"], metric=metric)
+    inside, after, windows = 0, 0, 40
+    for seed in range(1, windows + 1):
+        features, now = errant(500, seed)
+        found = estimator.estimate(features, now["value"], seed=seed)
+        assert found.low < found.value < found.high
+        for noise in (1.0, 1.5):
+            truth = now["value"] + noise * (now["truth"] - now["value"])
+            score = ScoredNumbers(truth, Answers(now["value"])).score(metric)
+            if noise == 1.0:
+                inside += found.low <= score <= found.high
+            else:
+                after += found.low <= score <= found.high
+    assert inside >= 0.85 * windows
+    assert after <= 0.1 * windows
+
+
+def test_a_band_narrows_with_rows_and_is_left_out_on_demand() -> None:
+    known, rows = errant(2_000, 0)
+    estimator = LossEstimator(known, rows["truth"], rows["value"])
+    few, many = (
+        estimator.estimate(features, now["value"])
+        for features, now in (errant(count, 1) for count in (200, 20_000))
+    )
+    assert many.high - many.low < (few.high - few.low) / 5
+    features, now = errant(200, 1)
+    bare = estimator.estimate(features, now["value"], samples=0)
+    assert (bare.low, bare.value, bare.high) == (few.value,) * 3
+
+
+@pytest.mark.parametrize("metric", ["pinball", "coverage_error"])
+def test_what_no_loss_of_the_answer_says_is_refused(metric: str) -> None:
+    known, rows = errant(200, 0)
+    with pytest.raises(NotScorable, match=f"{metric} is not estimated without labels.*mae, rmse"):
+        LossEstimator(known, rows["truth"], rows["value"], metric=metric)

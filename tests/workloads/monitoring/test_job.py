@@ -14,7 +14,7 @@ from google.api_core.exceptions import ServiceUnavailable
 
 from workloads import product as products
 from workloads.manifest import Data
-from workloads.monitoring import tables
+from workloads.monitoring import model_monitoring, tables
 from workloads.monitoring.assessment import FeatureScore, Verdict, assess
 from workloads.monitoring.champion import Champion
 from workloads.monitoring.counting import count
@@ -168,6 +168,7 @@ class World:
                 )
                 for row in self.scores.values()
                 if (one := row["score_"]).window.end <= window.start
+                and one.window.end > window.start - count_ * WEEK
                 and one.feature in features_
                 and one.score is not None
             ),
@@ -409,6 +410,20 @@ def test_without_a_database_people_are_told_to_start_it_by_hand() -> None:
     assert found.unasked == ""
 
 
+def test_vertex_is_asked_to_follow_the_champion_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    world, asked = World(), list[str]()
+
+    def follow(_: Product, known: Champion) -> None:
+        assert world.gauges
+        asked.append(known.number)
+
+    edge = dataclasses.replace(world.edge(), store=cast("Any", Stored(world)), follow=follow)
+    monitor(PRODUCT, week(0), at=NOW, edge=edge)
+    assert asked == ["1"]
+    assert Edge.of(PRODUCT).follow is model_monitoring.follow
+
+
 def test_bigquery_that_refuses_leaves_nothing_half_told() -> None:
     world = World(shift=after(0, 0.5))
     run(world, 0)
@@ -466,6 +481,10 @@ def test_windows_are_whole_weeks_of_the_products_zone(now: str, start: str, end:
         ({"least": 4}, "1 to monitoring.of"),
         ({"slices": ("nowhere",)}, "fields of the request"),
         ({"significance": 0}, "above 0, below 1"),
+        # A week is as long as an incident stays open without a verdict.
+        ({"schedule": "0 5 * * 1"}, "schedule is 0 5 . . 1; allowed: a run at least every 6 days"),
+        ({"schedule": "0 5 1,15 * *"}, "at least every 6 days"),
+        ({"schedule": "0 5 * *"}, "monitoring: schedule is .*five fields of crontab"),
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> None:

@@ -16,6 +16,7 @@ from workloads.batch_prediction.task import predict_day
 from workloads.features.query import FeatureQuery
 from workloads.ingestion.tables import Table
 from workloads.monitoring import tables
+from workloads.monitoring.champion import Champion
 from workloads.monitoring.job import Edge, monitor
 from workloads.monitoring.publishing import Point, reports
 from workloads.monitoring.store import Store
@@ -51,15 +52,19 @@ def _predicted() -> list[int]:
 @pytest.fixture
 def watched(trained: Trained, january: Product, _predicted: list[int]) -> Product:
     """The product with a champion, the tables of its monitors, and three days predicted."""
-    client = gcp.bigquery_client()
-    client.create_dataset(tables.dataset(january), exists_ok=True)
-    for table in tables.TABLES:
-        make(january, table)
+    empty(january)
     registry = Registry(january)
     registry.move(CHAMPION, registry.get(trained.registration.version))
     if not _predicted:
         _predicted += [predict_day(january, local(day).date()).rows for day in (11, 12, 13)]
     return january
+
+
+def empty(product: Product) -> None:
+    """The tables of a product's monitors, without rows."""
+    gcp.bigquery_client().create_dataset(tables.dataset(product), exists_ok=True)
+    for table in tables.TABLES:
+        make(product, table)
 
 
 def make(product: Product, table: Table) -> None:
@@ -113,6 +118,11 @@ def test_a_window_is_measured_told_and_measured_again_without_a_second_row(
     assert real["labelled"] > 2_000
     assert real["low"] < real["value"] < real["high"]
     assert estimated["low"] < real["value"] < estimated["high"]
+
+    # Each slice is held against itself on the hold-out.
+    expected = Champion.of(product).parts
+    assert {"origin=EWR", "origin=JFK"} <= set(expected)
+    assert all(one.low < one.value < one.high for one in expected.values())
 
     again = monitor(product, WINDOW, edge=edge)
     assert len(stored(product, tables.FEATURE_SCORES)) == len(scores)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import httplib2
+import msgspec
 import pytest
 from googleapiclient import discovery
 
@@ -83,6 +84,7 @@ class Vertex:
         self.monitors: dict[str, Any] = {}
         self.schedules: dict[str, Any] = {}
         self.refuse = refuse
+        self.written = 0
 
     def request(
         self, uri: str, method: str = "GET", body: str | None = None, **_: Any
@@ -91,6 +93,7 @@ class Vertex:
             return _answer(self.refuse, {"error": {"message": "not here"}})
         path = urlsplit(uri).path.removeprefix("/v1beta1/")
         document = json.loads(body) if body else {}
+        self.written += method != "GET"
         if "/modelMonitors" in path:
             name = document.get("name", path)
             if method == "GET":
@@ -127,11 +130,18 @@ def line() -> tuple[Line, Any]:
     )
 
 
+def watched(version: str) -> Any:
+    """A champion that learned from a day more than the version before it."""
+    end = END + int(version) * timedelta(days=1)
+    data = msgspec.structs.replace(TRAINING, end=end)
+    return SimpleNamespace(number=version, manifest=SimpleNamespace(training=data))
+
+
 def at(
     line: tuple[Line, Any], vertex: Vertex, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line[0].to, client = vertex, line[1]
-    known = SimpleNamespace(number=version, manifest=SimpleNamespace(training=TRAINING))
+    known = watched(version)
 
     def champion(_: Product) -> Any:
         return known
@@ -154,6 +164,64 @@ def test_it_is_installed_once_and_follows_the_champion(
         "flight-delay-features",
         "flight-delay-predictions",
     ]
+
+
+def test_a_run_of_the_monitors_has_vertex_follow_the_champion(
+    line: tuple[Line, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product, vertex = products.load("flight-delay"), Vertex()
+    at(line, vertex, "1", monkeypatch)
+    model_monitoring.follow(product, watched("1"))
+    assert vertex.written == 3
+    model_monitoring.follow(product, watched("1"))
+    assert vertex.written == 3
+
+    # A release: the next run asks for the new version, and for what that has learned from.
+    model_monitoring.follow(product, watched("2"))
+    [monitor] = vertex.monitors.values()
+    assert monitor["modelMonitoringTarget"]["vertexModel"]["modelVersionId"] == "2"
+    texts = json.dumps(list(vertex.schedules.values()))
+    assert len(vertex.schedules) == 2
+    assert "2013-03-03" in texts
+    assert "2013-03-02" not in texts
+    written = vertex.written
+    model_monitoring.follow(product, watched("2"))
+    assert vertex.written == written
+
+
+@pytest.mark.parametrize("there", [0, 1], ids=["before the first schedule", "between the two"])
+def test_an_attempt_that_was_killed_is_finished_by_the_next_run(
+    line: tuple[Line, Any], monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    product, vertex = products.load("flight-delay"), Vertex()
+    at(line, vertex, "1", monkeypatch)
+    model_monitoring.follow(product, watched("1"))
+    vertex.schedules = dict(list(vertex.schedules.items())[:there])
+    model_monitoring.follow(product, watched("1"))
+    assert len(vertex.schedules) == 2
+
+
+@pytest.mark.parametrize("refuse", [403, 500])
+def test_the_monitors_have_done_their_part_when_vertex_refuses(
+    line: tuple[Line, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    refuse: int,
+) -> None:
+    monkeypatch.setattr(model_monitoring, "_RETRIES", 0)
+    at(line, Vertex(refuse=refuse), "1", monkeypatch)
+    model_monitoring.follow(products.load("flight-delay"), watched("1"))
+    assert "does not watch the champion" in caplog.text
+
+
+def test_the_local_cloud_is_not_asked(
+    line: tuple[Line, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vertex = Vertex()
+    at(line, vertex, "1", monkeypatch)
+    monkeypatch.setenv("VERTEX_API_ENDPOINT", "http://127.0.0.1:1")
+    model_monitoring.follow(products.load("flight-delay"), watched("1"))
+    assert vertex.written == 0
 
 
 def test_what_does_not_have_it_is_said_plainly(
