@@ -238,11 +238,6 @@ def _channels(foundation: Foundation) -> NotificationChannels:
 
 def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk:
     """Declare our own metrics, and put together who is told."""
-    declared = [
-        CustomMetric(
-            metric.type.rpartition("/")[2].replace("_", "-"),
-            args=CustomMetricArgs(
-                type=metric.type,
     settings = foundation.settings
     if settings.environment is not Environment.LOCAL and not runbook(settings, "").startswith(
         "https"
@@ -251,6 +246,11 @@ def _desk(foundation: Foundation, channels: NotificationChannels | None) -> Desk
             "alerts link no runbook: set esteira:alerts.runbooks to where the pages of "
             "docs/runbooks are read, or esteira:github.repository"
         )
+    declared = [
+        CustomMetric(
+            metric.type.rpartition("/")[2].replace("_", "-"),
+            args=CustomMetricArgs(
+                type=metric.type,
                 title=metric.title,
                 description=metric.description,
                 labels=metric.labels,
