@@ -26,6 +26,8 @@ MISSING: Final = {
 """What no data means: all is well, something is wrong, or what it was before."""
 FILTER_LENGTH: Final = 2048
 """The most characters that Cloud Monitoring takes in a filter."""
+LINKS: Final = 3
+"""The most links that Cloud Monitoring takes in a policy's documentation."""
 AUTO_CLOSE: Final = (30 * 60, 7 * 86_400)
 """Least and most seconds after which an incident without data is closed."""
 
@@ -154,6 +156,10 @@ class AlertPolicyArgs:
     """`projects/.../notificationChannels/...` that are told."""
     labels: Mapping[str, str]
     """Of the policy: the provider's default labels do not reach it."""
+    notes: str = ""
+    """What else whoever is told needs to know; stands below the runbook."""
+    links: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By name, where else to look: `https://`, two at most beside the runbook."""
     auto_close_seconds: int = 86_400
     """An incident without data for so long is closed. 30 minutes to a week."""
     remind_seconds: int | None = None
@@ -180,6 +186,10 @@ class AlertPolicyArgs:
                 alone[0].title,
                 "a query or a log match alone: Google allows no other condition beside it",
             )
+        checks.between(who, "links", len(self.links), 0, LINKS - 1, "links beside the runbook")
+        for address in self.links.values():
+            if not address.startswith("https://"):
+                raise checks.InvalidArgs(who, "links", address, "addresses with https://")
         if not self.runbook:
             raise checks.InvalidArgs(who, "runbook", self.runbook, "where it says how to mend it")
 
@@ -200,6 +210,8 @@ class AlertPolicy(pulumi.ComponentResource):
         checks.matches("AlertPolicy", "name", name, checks.SERVICE)
         super().__init__("esteira:alert_policy:AlertPolicy", name, {}, opts)
         monitoring = gcp.monitoring
+        # Google takes no relative link.
+        links = {"Runbook": args.runbook} if args.runbook.startswith("https://") else {}
         self.policy = monitoring.AlertPolicy(
             name,
             display_name=args.title,
@@ -208,16 +220,15 @@ class AlertPolicy(pulumi.ComponentResource):
             severity=args.severity,
             documentation=monitoring.AlertPolicyDocumentationArgs(
                 subject=args.title,
-                content=f"{args.summary}\n\nRunbook: {args.runbook}",
+                content="\n\n".join(
+                    text for text in (args.summary, f"Runbook: {args.runbook}", args.notes) if text
+                ),
                 mime_type="text/markdown",
                 links=[
-                    monitoring.AlertPolicyDocumentationLinkArgs(
-                        display_name="Runbook", url=args.runbook
-                    )
+                    monitoring.AlertPolicyDocumentationLinkArgs(display_name=name, url=address)
+                    for name, address in {**links, **args.links}.items()
                 ]
-                # Google takes no relative link here.
-                if args.runbook.startswith("https://")
-                else None,
+                or None,
             ),
             alert_strategy=_strategy(args),
             notification_channels=list(args.channels),

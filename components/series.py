@@ -43,6 +43,8 @@ class Series:
     """Labels that have to start with a text."""
     at_least: Mapping[str, int] = field(default_factory=dict[str, int])
     """Labels that are numbers, and the least they may be."""
+    exactly: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Labels that are numbers, and what they have to be."""
     period_seconds: int = MINUTE
     """The span that the aligner makes one point of; whole minutes, up to a day and an hour."""
     reducer: str | None = None
@@ -56,7 +58,7 @@ class Series:
             *(f"resource.labels.{name}" for name in RESOURCES[self.metric.resource]),
             *(f"metric.labels.{name}" for name in self.metric.labels),
         }
-        for named in ("where", "starts", "at_least", "group_by"):
+        for named in ("where", "starts", "at_least", "exactly", "group_by"):
             for label in getattr(self, named):
                 checks.one_of(who, named, label, known)
         checks.one_of(who, "aligner", self.aligner, ALIGNERS)
@@ -90,6 +92,7 @@ class Series:
         ]
         parts += [f'{label} = starts_with("{text}")' for label, text in sorted(self.starts.items())]
         parts += [f"{label} >= {number}" for label, number in sorted(self.at_least.items())]
+        parts += [f"{label} = {number}" for label, number in sorted(self.exactly.items())]
         labels = sorted(self.where)
         values = [self.where[label] for label in labels]
         if all(isinstance(value, str) for value in values):

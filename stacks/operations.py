@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Final
 
 import pulumi
@@ -33,6 +34,7 @@ from stacks.release import Release
 from stacks.settings import Environment
 from stacks.tracking import Tracking
 from workloads import telemetry
+from workloads.notifications.records import PRODUCT
 from workloads.notifications.settings import RelaySecrets, RelaySettings
 from workloads.product import Product
 from workloads.serving.gateway import HEALTH
@@ -142,7 +144,7 @@ def watch(
             source.contract.PLURAL: data.streams[source.contract.NAME].topic.name
             for source in product.streams
         },
-        streaming_job=None if stream is None else stream.job.job.name,
+        streaming_job=None if stream is None or stream.job is None else stream.job.job.name,
         batch_jobs=None if intake is None else f"{product.name}-batch-",
         jobs={
             "batch-prediction": model.batch.job.name,
@@ -164,6 +166,9 @@ def watch(
         },
         endpoint=model.endpoint.number,
         private=settings.security.private_endpoint,
+        processors=serving_alerts.processors(product.serving.machine_type),
+        stale_hours=product.monitoring.stale_after / timedelta(hours=1),
+        reports=f"{_models(settings.project, product.name)}/reports/{product.name}",
     )
     if operations.relay is not None:
         # What the monitor knows of an incident lies beside the models.
@@ -297,7 +302,7 @@ def _relay(
         "google_cloud_project": settings.project,
         "environment": settings.environment.value,
         "ledger": f"gs://{bucket}",
-        "records": f"gs://{settings.project}-{{product}}-models",
+        "records": _models(settings.project, PRODUCT),
         "settle_seconds": str(settings.alerts.settle_seconds),
     }
     ledger = variable(RelaySettings, "ledger")
@@ -331,6 +336,11 @@ def _relay(
         ),
         opts=foundation.opts,
     )
+
+
+def _models(project: str, product: str) -> str:
+    """The bucket of a product's models, beside which monitors write what they found."""
+    return f"gs://{project}-{product}-models"
 
 
 def _uptime(

@@ -159,6 +159,16 @@ class Serving:
     max_rows: int = 1000
     """Rows in one request."""
 
+    def within(self, replicas: int | None) -> Serving:
+        """The same with no more replicas than a stack allows, if it says how many."""
+        if replicas is None:
+            return self
+        return dataclasses.replace(
+            self,
+            min_replicas=min(self.min_replicas, replicas),
+            max_replicas=min(self.max_replicas, replicas),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPrediction:
@@ -219,7 +229,8 @@ class Monitoring:
     """How a product's data and models are watched, and from where on a difference matters."""
 
     schedule: str = "0 5 * * *"
-    """Cron, in `time_zone`. A window that was measured is measured again while labels come."""
+    """Cron, in `time_zone`, no two runs more than six days apart. A window that was measured is
+    measured again while labels come."""
     time_zone: str = "Etc/UTC"
     window: timedelta = timedelta(days=7)
     """Whole days. A week holds each weekday once, so that weekends are no drift."""
@@ -245,6 +256,6 @@ class Monitoring:
     error_growth: float = 0.1
     """By which share of what it was on the hold-out the mean error may grow."""
     stale_after: timedelta = timedelta(days=2)
-    """A table to which nothing has come for longer is told of in the report."""
+    """A table to which nothing has come for longer is told of in the report, and by an alert."""
     slices: tuple[str, ...] = ()
     """Fields of the request, text, whose values are held against themselves one by one."""

@@ -32,6 +32,7 @@ from workloads.declaration import (
     Task,
 )
 from workloads.release.policy import ReleasePolicy
+from workloads.retraining.cron import InvalidCron, longest_gap
 
 __all__ = [
     "METRICS",
@@ -58,6 +59,8 @@ __all__ = [
 
 _NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 _LEAST_RERUNS: Final = 3
+_SPARSEST: Final = timedelta(days=6)
+"""Between runs of the monitors; the stack's alerts on them close after 7 days without a verdict."""
 _ANSWERED: Final = frozenset({"probability", "lower", "upper", "model"})
 
 
@@ -244,6 +247,11 @@ class Product:
         fields = self.features.request.__struct_fields__
         faults = (
             (
+                "schedule",
+                _gap(self.name, ours.schedule) > _SPARSEST,
+                f"a run at least every {_SPARSEST.days} days: alarms are closed after 7 without",
+            ),
+            (
                 "window",
                 ours.window < timedelta(days=1) or ours.window % timedelta(days=1) != timedelta(0),
                 "whole days, at least one",
@@ -315,6 +323,13 @@ class Product:
                 )
         known = ", ".join(one.contract.PLURAL for one in self.own) or "nothing of its own"
         raise InvalidProduct(f"{self.name} takes in no {contract!r}; it takes in {known}")
+
+
+def _gap(name: str, schedule: str) -> timedelta:
+    try:
+        return longest_gap(schedule)
+    except InvalidCron as error:
+        raise InvalidProduct(f"{name}: monitoring: {error}") from None
 
 
 def names() -> list[str]:

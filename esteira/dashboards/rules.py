@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from components.metric_types import BACKLOG, OLDEST_UNACKED, UNDELIVERABLE
@@ -15,9 +16,10 @@ from esteira.dashboards import known
 from esteira.dashboards.naming import Naming
 from esteira.dashboards.promql import check
 from stacks.alerts.desk import runbook
-from stacks.alerts.models import HELD, MONITORS
+from stacks.alerts.models import HELD, STALE_TABLE, STALE_TABLE_MEANS
 from stacks.settings import Settings
 from workloads import telemetry
+from workloads.notifications.kinds import MONITORED
 from workloads.product import Product
 from workloads.serving.metrics import SECONDS
 
@@ -196,17 +198,18 @@ def models(product: Product, settings: Settings, naming: Naming) -> tuple[Alert,
         return f"max(last_over_time({naming.ours(metric)}{{{where}}}[{NEWEST}]))"
 
     days = settings.alerts.stale_model_days
+    stale = product.monitoring.stale_after / timedelta(hours=1)
     return (
         *(
             Alert(
-                name=f"Esteira{_camel(kind)}",
-                query=f"{newest(telemetry.MONITOR_ALARM, **{telemetry.KIND: kind})} > 0.5",
-                runbook=kind,
-                severity=severity,
-                title=title,
-                summary=summary,
+                name=f"Esteira{_camel(kind.name)}",
+                query=f"{newest(telemetry.MONITOR_ALARM, **{telemetry.KIND: kind.name})} > 0.5",
+                runbook=kind.name,
+                severity=kind.severity,
+                title=kind.title,
+                summary=kind.means,
             )
-            for kind, severity, title, summary in MONITORS
+            for kind in MONITORED
         ),
         *(
             Alert(
@@ -226,6 +229,14 @@ def models(product: Product, settings: Settings, naming: Naming) -> tuple[Alert,
             severity="WARNING",
             title="the model is old",
             summary=f"No model newer than {days} days has passed the gate.",
+        ),
+        Alert(
+            name="EsteiraStaleTable",
+            query=f"{newest(telemetry.TABLE_AGE)} > {stale:g}",
+            runbook="stale-table",
+            severity="WARNING",
+            title=STALE_TABLE,
+            summary=STALE_TABLE_MEANS,
         ),
     )
 

@@ -52,6 +52,12 @@ class Watched:
     """The number of the prediction endpoint."""
     private: bool
     """Whether it is a private one."""
+    processors: int | None
+    """Of a replica behind it; None where the machine's name does not say."""
+    stale_hours: float
+    """Hours after which a table to which nothing has come is stale."""
+    reports: str
+    """`gs://...`: the folder of what the monitors write."""
     uptime_check: pulumi.Input[str] | None = None
     """Of the API, where one asks from outside."""
 
@@ -102,6 +108,8 @@ class Desk:
         title: str,
         part: str = "",
         auto_close_seconds: int = DAY,
+        notes: str = "",
+        links: Mapping[str, str] | None = None,
         opts: pulumi.ResourceOptions,
         after: Sequence[pulumi.Resource] = (),
     ) -> AlertPolicy:
@@ -116,6 +124,8 @@ class Desk:
             title: What is wrong; the product's name goes before it.
             part: Tells alerts of one name apart: a contract, a service.
             auto_close_seconds: See AlertPolicyArgs.
+            notes: See AlertPolicyArgs.
+            links: See AlertPolicyArgs.
             opts: Carry the provider.
             after: What has to be there first.
         """
@@ -134,6 +144,8 @@ class Desk:
                 # The relay tells by it what an incident is about.
                 labels={**self.labels(product, owner, cost_center), "alert": alert},
                 auto_close_seconds=auto_close_seconds,
+                notes=notes,
+                links=links or {},
                 after=after,
             ),
             opts=opts,

@@ -9,7 +9,10 @@ import pulumi
 from components.alert_policy import AlertPolicy, LogMatch, Threshold
 from components.series import Series
 from stacks.alerts.desk import DAY, HOUR, Desk, Watched
+from stacks.settings import Environment
 from workloads import telemetry
+from workloads.notifications.kinds import MONITORED
+from workloads.notifications.links import FOUND, REPORTS
 
 
 def pipeline_failures_filter(project: str, product: str) -> str:
@@ -69,12 +72,42 @@ def models(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[Ale
             after=desk.declared,
             summary="No newer model has passed the gate for long.",
         ),
+        stale_table(about, desk, opts),
     ]
 
 
+def stale_table(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> AlertPolicy:
+    """Make the alert on a product's tables: one incident, however many of them are stale."""
+    hours = about.stale_hours
+    return desk.policy(
+        "stale-table",
+        about,
+        [
+            Threshold(
+                title=f"a table to which nothing has come for {hours:g} hours",
+                series=Series(
+                    metric=desk.table_age,
+                    aligner="ALIGN_NEXT_OLDER",
+                    where={f"metric.labels.{telemetry.PRODUCT}": about.product},
+                    period_seconds=HOUR,
+                    reducer="REDUCE_MAX",
+                ),
+                above=hours,
+            )
+        ],
+        severity="WARNING",
+        title=STALE_TABLE,
+        # Ages are written when monitors run.
+        auto_close_seconds=7 * DAY,
+        opts=opts,
+        after=desk.declared,
+        summary=STALE_TABLE_MEANS,
+    )
+
+
 def measured(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
-    """Make those that the local cloud evaluates too: on metrics of our own. Not that of a model's
-    age: what is replayed there happened years ago.
+    """Make those that the local cloud evaluates too: on metrics of our own. Not those of a model's
+    age and of its tables': what is replayed there happened years ago.
     """
     return [*monitors(about, desk, opts), *retraining(about, desk, opts)]
 
@@ -83,7 +116,7 @@ def monitors(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[A
     """Make an alert for each kind of monitor: one incident, however many features are in it."""
     return [
         desk.policy(
-            alert,
+            kind.name,
             about,
             [
                 Threshold(
@@ -94,7 +127,7 @@ def monitors(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[A
                         aligner="ALIGN_NEXT_OLDER",
                         where={
                             f"metric.labels.{telemetry.PRODUCT}": about.product,
-                            f"metric.labels.{telemetry.KIND}": alert,
+                            f"metric.labels.{telemetry.KIND}": kind.name,
                         },
                         period_seconds=HOUR,
                         reducer="REDUCE_MAX",
@@ -102,16 +135,33 @@ def monitors(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[A
                     above=0.5,
                 )
             ],
-            severity=severity,
-            title=title,
-            # A monitor that runs once a day says nothing for a day, which is no recovery.
-            auto_close_seconds=3 * DAY,
+            severity=kind.severity,
+            title=kind.title,
+            # As long as Google allows: a monitor that runs twice a week, or cannot tell for days,
+            # says nothing meanwhile, which is no recovery.
+            auto_close_seconds=7 * DAY,
+            # Whoever is told by Cloud Monitoring itself, by e-mail, has no other way to the facts.
+            notes=f"The platform {kind.does}\n\n"
+            f"What was found: {about.reports}/latest-{kind.name}.json; reports: {about.reports}/",
+            links=_reports(about, kind.name, desk),
             opts=opts,
             after=desk.declared,
-            summary=summary,
+            summary=kind.means,
         )
-        for alert, severity, title, summary in MONITORS
+        for kind in MONITORED
     ]
+
+
+def _reports(about: Watched, kind: str, desk: Desk) -> dict[str, str]:
+    """Where a browser shows what the monitors wrote; nowhere, of the local cloud."""
+    if desk.settings.environment is Environment.LOCAL:
+        return {}
+    folder = about.reports.removeprefix("gs://")
+    return {
+        FOUND: f"https://storage.cloud.google.com/{folder}/latest-{kind}.json",
+        REPORTS: f"https://console.cloud.google.com/storage/browser/{folder}"
+        f"?project={about.project}",
+    }
 
 
 def retraining(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list[AlertPolicy]:
@@ -147,48 +197,11 @@ def retraining(about: Watched, desk: Desk, opts: pulumi.ResourceOptions) -> list
     ]
 
 
-MONITORS: Final = (
-    (
-        "drift",
-        "WARNING",
-        "the data has drifted",
-        "What the model is asked about no longer looks like what it has learned from.",
-    ),
-    (
-        "skew",
-        "ERROR",
-        "serving differs from training",
-        (
-            "The model is asked with features that differ from those that training computes for "
-            "the same time: more often a fault than a change of the world."
-        ),
-    ),
-    (
-        "prediction-drift",
-        "WARNING",
-        "the predictions have drifted",
-        "The model answers differently than it did where it was judged.",
-    ),
-    (
-        "performance",
-        "ERROR",
-        "the model has got worse",
-        (
-            "By the labels that have come in, or by the estimate without them, the model does "
-            "worse than when it was judged."
-        ),
-    ),
-    (
-        "concept-drift",
-        "ERROR",
-        "the model errs more than it did",
-        (
-            "The errors of the model have changed at one point in time: what it has learned no "
-            "longer holds."
-        ),
-    ),
+STALE_TABLE: Final = "a table is stale"
+STALE_TABLE_MEANS: Final = (
+    "Nothing has come to one of the product's tables for longer than it declares. Features, "
+    "monitors and training go on with what there was before."
 )
-"""By alert: severity, title, and what it means."""
 HELD: Final = (
     (
         "rejected",

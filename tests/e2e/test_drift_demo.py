@@ -9,6 +9,7 @@ import pytest
 
 from esteira.engine.install import find
 from tests.e2e.driver import Platform
+from workloads.notifications.reading import plain
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.e2e, pytest.mark.long]
 
@@ -44,6 +45,17 @@ def test_people_were_told_of_it(drifted: Platform) -> None:
     assert alerts
     feature = drifted.report["alarm"]["feature"]
     assert any(feature in str(one["body"]) for one in alerts)
+
+
+def test_what_was_found_in_a_month_is_one_message(drifted: Platform) -> None:
+    told = [plain(one) for one in drifted.report["alerts"]]
+    reports = [
+        one["facts"]["Report"]
+        for one in told
+        if one["heading"].startswith("Alert") and "Report" in one["facts"]
+    ]
+    assert reports
+    assert len(set(reports)) == len(reports)
 
 
 def test_a_model_was_trained_on_it_and_judged_and_released(drifted: Platform) -> None:

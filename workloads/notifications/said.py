@@ -11,6 +11,7 @@ from urllib.parse import quote
 from workloads.notifications.grouping import kind_of
 from workloads.notifications.incident import IncidentFeature, IncidentRecord
 from workloads.notifications.kinds import BY_NAME
+from workloads.notifications.links import FOUND, REPORTS
 from workloads.notifications.message import Budget, Documentation, Incident
 
 RECOVERED: Final = "Recovered"
@@ -20,9 +21,6 @@ UNKNOWN: Final = (
     "policy was changed. Nobody knows whether it is over: see whether what measures it still runs."
 )
 """Under `CLOSED`."""
-REPORTS: Final = "Reports"
-"""The link of an alert policy to the folder of the reports, for whoever is told by the policy
-alone; a message of ours links the report itself."""
 _RUNBOOK: Final = "Runbook: "
 _CAUSES: Final = 3
 """Features that a message names; the report has them all."""
@@ -112,7 +110,7 @@ def _incident(
         facts |= {"Condition": "", "Where": "", "Value": "", **_known(records[0], closed=closed)}
         summary = ""
         if records[0].report:
-            links.pop(REPORTS, None)
+            links = {name: at for name, at in links.items() if name not in (FOUND, REPORTS)}
             links["Report"] = _BROWSER + quote(records[0].report.removeprefix("gs://"))
     others = {
         f"Runbook: {BY_NAME[one].title}": at for one, at in zip(kinds, runbooks, strict=False)

@@ -1,4 +1,4 @@
-"""When a schedule was due last, for the controller: its own schedule is another.
+"""When a schedule was due last, for the controller, whose own schedule is another; and its gaps.
 
 Cloud Scheduler wakes the controller each hour; a product's `retraining.schedule` is one of the
 reasons it looks at then. Numbers, lists, ranges and steps, as crontab(5) has them.
@@ -6,6 +6,8 @@ reasons it looks at then. Numbers, lists, ranges and steps, as crontab(5) has th
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,6 +19,7 @@ _FIELDS: Final = (
     ("month", 1, 12),
     ("day of week", 0, 7),
 )
+_MONDAY: Final = date(2024, 1, 1)
 _YEARS: Final = 5
 """29 February comes within so many, but around 2100."""
 
@@ -31,30 +34,70 @@ def latest(schedule: str, zone: str, until: datetime) -> datetime | None:
     Raises:
         InvalidCron: it is not five fields of numbers, lists, ranges and steps.
     """
-    words = schedule.split()
-    if len(words) != len(_FIELDS):
-        raise InvalidCron(f"schedule is {schedule!r}; allowed: five fields of crontab")
-    minutes, hours, days, months, weekdays = (
-        _field(word, *one) for word, one in zip(words, _FIELDS, strict=True)
-    )
-    weekdays |= {0} if 7 in weekdays else set()
+    times = _Times.of(schedule)
     local = until.astimezone(ZoneInfo(zone))
     for back in range(366 * _YEARS):
         day = local.date() - timedelta(days=back)
-        in_month, in_week = day.day in days, day.isoweekday() % 7 in weekdays
-        # As cron has it: where both are restricted, either will do.
-        either = not words[2].startswith("*") and not words[4].startswith("*")
-        if day.month not in months or not (in_month or in_week if either else in_month and in_week):
+        if not times.on(day):
             continue
         due = [
             instant
-            for hour in hours
-            for minute in minutes
+            for hour in times.hours
+            for minute in times.minutes
             if (instant := _instant(day, hour, minute, zone)) <= until
         ]
         if due:
             return max(due)
     return None
+
+
+def longest_gap(schedule: str) -> timedelta:
+    """The most days from one day with a run to the next; None within five years are as many.
+
+    Raises:
+        InvalidCron: as `latest`.
+    """
+    times = _Times.of(schedule)
+    days = [day for n in range(366 * _YEARS) if times.on(day := _MONDAY + timedelta(days=n))]
+    gaps = [after - before for before, after in itertools.pairwise(days)]
+    return max(gaps, default=timedelta(days=366 * _YEARS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Times:
+    """When a schedule runs, by the fields of crontab."""
+
+    minutes: set[int]
+    hours: set[int]
+    days: set[int]
+    months: set[int]
+    weekdays: set[int]
+    either: bool
+    """Whether a day of the month or one of the week will do: cron has it so where both are
+    restricted."""
+
+    @classmethod
+    def of(cls, schedule: str) -> _Times:
+        words = schedule.split()
+        if len(words) != len(_FIELDS):
+            raise InvalidCron(f"schedule is {schedule!r}; allowed: five fields of crontab")
+        minutes, hours, days, months, weekdays = (
+            _field(word, *one) for word, one in zip(words, _FIELDS, strict=True)
+        )
+        return cls(
+            minutes=minutes,
+            hours=hours,
+            days=days,
+            months=months,
+            weekdays=weekdays | ({0} if 7 in weekdays else set()),
+            either=not words[2].startswith("*") and not words[4].startswith("*"),
+        )
+
+    def on(self, day: date) -> bool:
+        """Whether there is a run that day."""
+        in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        fits = in_month or in_week if self.either else in_month and in_week
+        return day.month in self.months and fits
 
 
 def _instant(day: date, hour: int, minute: int, zone: str) -> datetime:

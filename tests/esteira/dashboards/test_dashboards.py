@@ -18,11 +18,12 @@ from esteira.dashboards import files, known, rules
 from esteira.dashboards.grafana import SOURCES, Board
 from esteira.dashboards.naming import Naming
 from esteira.dashboards.promql import read
-from stacks.alerts.models import HELD, MONITORS
+from stacks.alerts.models import HELD
 from stacks.settings import Settings
 from tests.workloads.serving.asking import GOOD, Halves, ask, run
 from workloads import product as products
 from workloads import telemetry
+from workloads.notifications.incident import KINDS
 from workloads.serving.app import build
 from workloads.serving.settings import ServingSettings
 
@@ -211,8 +212,9 @@ class TestRules:
             "esteira-servers",
             *(f"esteira-{name}" for name in PRODUCTS),
         ]
-        expected = {kind for kind, *_ in MONITORS} | {f"retraining-{one}" for one, *_ in HELD}
+        expected = {*KINDS} | {f"retraining-{one}" for one, *_ in HELD}
         expected |= {"endpoint-errors", "endpoint-latency", "serving-saturated", "stale-model"}
+        expected |= {"stale-table"}
         expected |= {"prediction-log-dropped"}
         for group in ruled[1:]:
             product = products.load(group["name"].removeprefix("esteira-"))
@@ -253,6 +255,7 @@ class TestRules:
             ("endpoint-errors", "0.25"),
             ("endpoint-latency", "1.5"),
             ("stale-model", "99"),
+            ("stale-table", "48"),
             ("stream-backlog", "1234"),
             ("stream-oldest-unacked", "4321"),
             ("dead-letters", "77"),

@@ -9,7 +9,7 @@ import pytest
 
 from localcloud.services.scheduler.schedule import latest as peer
 from workloads import product as products
-from workloads.retraining.cron import InvalidCron, latest
+from workloads.retraining.cron import InvalidCron, latest, longest_gap
 
 SCHEDULES = [
     "0 6 1 * *",
@@ -45,6 +45,24 @@ def test_the_instant_itself_is_due() -> None:
     assert latest("0 6 1 * *", "Etc/UTC", at - timedelta(seconds=1)) == datetime(
         2013, 3, 1, 6, tzinfo=UTC
     )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "days"),
+    [
+        ("30 4 * * *", 1),
+        ("0 5 * * 1,4", 4),
+        ("30 4 * * 1-5", 3),
+        ("0 0 * * 7", 7),
+        ("0 6 1 * *", 31),
+        # Across the end of a month that has 31.
+        ("0 6 */6 * *", 6),
+        ("0 6 1 1 *", 366),
+        ("0 0 31 2 *", 366 * 5),
+    ],
+)
+def test_a_schedule_leaves_so_many_days_between(schedule: str, days: int) -> None:
+    assert longest_gap(schedule) == timedelta(days=days)
 
 
 def test_a_day_that_never_comes_was_never_due() -> None:
