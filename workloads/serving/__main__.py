@@ -64,6 +64,7 @@ def main() -> int:
         settings.product,
         settings.prediction_topic,
         deployed_model_id=settings.aip_deployed_model_id,
+        revision=settings.k_revision,
         most_waiting=settings.prediction_queue,
     )
     app = build(settings, models, publisher, _lookup(settings))

@@ -71,6 +71,17 @@ def too_large(most: int) -> Answer:
     return error(413, "RESOURCE_EXHAUSTED", message)
 
 
+def malformed() -> Answer:
+    """No HTTP at all, or such as nobody can read."""
+    return error(400, "INVALID_ARGUMENT", "this is no request of HTTP/1.1")
+
+
+def head_too_large(most: int) -> Answer:
+    """More in front of a body, or behind it, than one request may have."""
+    message = f"the request has more than {most} bytes beside its body; send fewer, shorter headers"
+    return error(431, "RESOURCE_EXHAUSTED", message)
+
+
 def too_slow(seconds: float) -> Answer:
     """It took too long to arrive."""
     message = f"the request did not arrive within {seconds:g} s"

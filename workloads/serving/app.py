@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from workloads import product as products
-from workloads.prediction_log.publisher import Publisher
+from workloads.prediction_log.publisher import Publisher, deployed
 from workloads.serving import answers, v2
 from workloads.serving.answers import Answer
 from workloads.serving.batching import Batcher, Full, Predicted, ScoringFailed
@@ -350,7 +350,11 @@ class App:
                 "version": one.model.version,
                 "run": one.model.manifest.run,
                 "variant": one.variant,
-                "deployed_model_id": self.settings.aip_deployed_model_id,
+                "deployed_model_id": deployed(
+                    self.settings.aip_deployed_model_id,
+                    self.settings.k_revision,
+                    one.model.version,
+                ),
             }
             for one in self.models.all()
         ]

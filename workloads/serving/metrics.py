@@ -40,7 +40,7 @@ class Metrics:
     product: str = ""
     """Whose server it is: a label of everything, since one Prometheus reads many servers."""
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
-    """By protocol (`vertex`, `v2`) and HTTP status."""
+    """By protocol (`vertex`, `v2`; `http`: refused before it was known) and HTTP status."""
     latency: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     """Of answers to predictions, seconds."""
     batches: Histogram = field(default_factory=lambda: Histogram(ROWS))

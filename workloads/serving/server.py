@@ -15,10 +15,14 @@ from typing import Any, Final
 import uvicorn
 
 from workloads.serving.app import App
+from workloads.serving.connection import Connection, Lines
 from workloads.serving.settings import ServingSettings
 
 LINGER_SECONDS: Final = 0.5
 _BACKLOG: Final = 2048
+_KEEP_ALIVE: Final = 620
+"""Longer than the load balancers in front keep an idle connection (600 s), so that it is they who
+close it and none of their requests meets a closed one."""
 
 
 class Server(uvicorn.Server):
@@ -33,7 +37,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.aip_http_port,
                 loop="uvloop",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 backlog=_BACKLOG,
@@ -41,12 +45,27 @@ class Server(uvicorn.Server):
                 access_log=False,
                 date_header=False,
                 server_header=False,
-                # Longer than the load balancers in front keep an idle connection (600 s), so that
-                # it is they who close it and none of their requests meets a closed one.
-                timeout_keep_alive=620,
+                # Nobody asks here who the caller is.
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=settings.grace_seconds,
             )
         )
+        metrics = app.metrics
+        lines = self._lines = Lines(
+            settings, _KEEP_ALIVE, lambda status: metrics.requests.update([("http", status)])
+        )
+        self.server_state = lines
+        for name, text, value in (
+            ("connections", "Connections that are open", lambda: len(lines.connections)),
+            ("connections_limit", "As many, and idle ones make room", lambda: lines.most),
+        ):
+            metrics.watch(f"esteira_{name}", "gauge", text, value)
+
+    async def on_tick(self, counter: int) -> bool:
+        """What is done ten times a second."""
+        self._lines.watch(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: see the module."""

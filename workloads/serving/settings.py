@@ -111,6 +111,9 @@ class ServingSettings(BaseSettings):
     aip_deployed_model_id: Annotated[
         str, Field(max_length=128, description="Vertex AI's id of this deployment, for the log")
     ] = ""
+    k_revision: Annotated[
+        str, Field(max_length=63, description="The revision, which Cloud Run and KServe set")
+    ] = ""
     host: Annotated[str, Field(description="Address to listen on")] = "0.0.0.0"  # noqa: S104
     max_body_bytes: Annotated[
         int, Field(ge=1024, le=1_500_000, description="Largest request; Vertex AI takes 1.5 MB")
@@ -118,6 +121,12 @@ class ServingSettings(BaseSettings):
     body_seconds: Annotated[
         float, Field(gt=0, le=600, description="How long a request may take to arrive whole")
     ] = 10
+    most_connections: Annotated[
+        int,
+        Field(
+            ge=1, le=1_000_000, description="Open at once; the one idle longest makes room for more"
+        ),
+    ] = 10_000
     most_requests: Annotated[
         int, Field(ge=1, le=100_000, description="Requests under way; more are answered 429")
     ] = 1024
