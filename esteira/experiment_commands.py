@@ -50,18 +50,25 @@ def start(
         datetime | None,
         typer.Option(help="Read truths of entities asked about since then, UTC; else of all."),
     ] = None,
+    elsewhere: Annotated[
+        bool,
+        typer.Option("--elsewhere", help="Servers outside of Cloud Run follow the registry."),
+    ] = False,
     stack: OnStack = "local",
     as_json: AsJson = False,
 ) -> None:
     """Begin an A/B test of two versions. Servers follow within seconds."""
     from workloads.experiments.analysis import needed_keys
     from workloads.experiments.experiment import Change, Experiment, Metric
+    from workloads.experiments.servers import require_follower
     from workloads.experiments.store import Experiments
     from workloads.gate.asker import asker
     from workloads.product import Task
     from workloads.registry import Registry
 
     declared = _connected(product, stack)
+    if not elsewhere:
+        require_follower(declared)
     classification = declared.task is Task.CLASSIFICATION
     measured = Metric(metric or (Metric.BRIER if classification else Metric.ABSOLUTE_ERROR))
     largest = limit or (1.0 if measured is not Metric.ABSOLUTE_ERROR else _spread(declared))

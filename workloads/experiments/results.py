@@ -46,7 +46,7 @@ class ArmResults(msgspec.Struct, frozen=True, kw_only=True):
     unanswered: int
     """Mature, with a truth and no prediction: the server failed, or refused."""
     deployed_models: tuple[str, ...]
-    """`deployedModelId` of those who answered; empty off Vertex AI."""
+    """Who answered, as the log says: `<revision>/<version>`, or Vertex AI's `deployedModelId`."""
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):

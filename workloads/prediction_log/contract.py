@@ -44,7 +44,11 @@ class PredictionLogged(Contract, frozen=True):
     ]
     deployed_model_id: Annotated[
         str,
-        Meta(max_length=128, description="Vertex AI's id of the deployed model; empty elsewhere"),
+        Meta(
+            max_length=128,
+            description="Who answered: Vertex AI's id of the deployed model, or on Cloud Run and "
+            "KServe the revision and the version, `<revision>/<version>`; else empty",
+        ),
     ]
     variant: Annotated[
         Literal["champion", "challenger", "shadow"],

@@ -37,6 +37,11 @@ type Publish = Callable[[list[dict[str, Any]]], object]
 """Sends messages as one request, which the topic takes whole or refuses whole."""
 
 
+def deployed(vertex: str, revision: str, version: str) -> str:
+    """Who answered, as the log says it: Vertex AI's id, else the revision and the version in it."""
+    return vertex or (f"{revision}/{version}" if revision else "")
+
+
 @dataclass(slots=True, kw_only=True)
 class Entry:
     """The rows of one request, and what became of them. Cheap to make: it is made on the path of
@@ -72,6 +77,8 @@ class Publisher:
         product: name of the ML product.
         topic: full name, `projects/.../topics/...`; empty: nothing is logged.
         deployed_model_id: Vertex AI's, empty elsewhere.
+        revision: of Cloud Run or KServe, empty elsewhere; with the version it says who answered,
+            since a server that follows an alias answers with more than one.
         most_waiting: rows that may wait to be sent; more are dropped, and counted.
         publish: instead of Pub/Sub.
     """
@@ -82,6 +89,7 @@ class Publisher:
         topic: str,
         *,
         deployed_model_id: str = "",
+        revision: str = "",
         most_waiting: int = 20_000,
         publish: Publish | None = None,
     ) -> None:
@@ -94,6 +102,7 @@ class Publisher:
         self._product = product
         self._topic = topic
         self._deployed = deployed_model_id
+        self._revision = revision
         self._most = most_waiting
         self._publish = publish
         self._process = uuid.uuid4().hex[:20]
@@ -207,7 +216,7 @@ class Publisher:
             "product": self._product,
             "model_version": entry.model_version,
             "model_run": entry.model_run,
-            "deployed_model_id": self._deployed,
+            "deployed_model_id": deployed(self._deployed, self._revision, entry.model_version),
             "variant": entry.variant,
             "status": entry.status,
             "latency_ms": entry.latency_ms,

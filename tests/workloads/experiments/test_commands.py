@@ -55,7 +55,7 @@ def test_an_experiment_from_start_to_verdict(january: Product, versions: tuple[s
     started = run(
         *("start", "flight-delay", "--share", "50", "--metric", "correct", "--effect", "0.2"),
         *("--champion", versions[0], "--challenger", versions[1], "--minimum-keys", "100"),
-        *("--labels-since", "2013-01-02"),
+        *("--labels-since", "2013-01-02", "--elsewhere"),
     )
     assert started["name"] == f"v{versions[0]}-v{versions[1]}"
     assert started["needed_keys_at_most"] > 200
@@ -109,7 +109,7 @@ def test_what_cannot_be_done_exits_with_one_message(
     for words in (
         ["status", "flight-delay"],
         ["ramp", "flight-delay", "50"],
-        ["start", "flight-delay", "--champion", versions[0], "--challenger", "999"],
+        ["start", "flight-delay", "--champion", versions[0], "--challenger", "999", "--elsewhere"],
     ):
         ended = CliRunner().invoke(app, ["experiment", *words])
         assert ended.exit_code == 1

@@ -13,7 +13,7 @@ import pytest
 from workloads import contracts
 from workloads import product as products
 from workloads.prediction_log.contract import PredictionLogged
-from workloads.prediction_log.publisher import MOST_ROWS, Entry, Publisher
+from workloads.prediction_log.publisher import MOST_ROWS, Entry, Publisher, deployed
 from workloads.prediction_log.tables import dataset, log_table, topic
 
 TOPIC = "projects/p/topics/t"
@@ -176,3 +176,28 @@ def test_rows_of_people_are_kept_from_who_may_not_see_them(monkeypatch: pytest.M
     monkeypatch.setattr(contracts, "personal", lambda contract: ("name",))
     product: Any = SimpleNamespace(name="p", id="p", features=SimpleNamespace(request=object))
     assert log_table(product).personal == ("entity", "features")
+
+
+@pytest.mark.parametrize(
+    ("vertex", "revision", "version", "said"),
+    [
+        ("42", "flight-delay-api-v3-7", "3", "42"),
+        ("", "flight-delay-api-00001-abc", "3", "flight-delay-api-00001-abc/3"),
+        ("", "", "3", ""),
+    ],
+)
+def test_the_log_says_who_answered(vertex: str, revision: str, version: str, said: str) -> None:
+    assert deployed(vertex, revision, version) == said
+
+
+def test_both_arms_of_a_server_are_told_apart() -> None:
+    sent: list[dict[str, Any]] = []
+    log = Publisher("p", TOPIC, revision="p-api-00001-abc", publish=sent.extend)
+    log.add(entry(model_version="3"))
+    log.add(entry(model_version="4", variant="challenger"))
+    log.close(10)
+    rows = [contracts.decode(PredictionLogged, one["data"]) for one in sent]
+    assert [(one.variant, one.deployed_model_id) for one in rows] == [
+        ("champion", "p-api-00001-abc/3"),
+        ("challenger", "p-api-00001-abc/4"),
+    ]

@@ -22,6 +22,7 @@ from localcloud.home import Home
 from localcloud.images import Images
 from tests.workloads.release.conftest import Death, Killed, Manifest, Stage, Versions
 from workloads import gcp
+from workloads.experiments.servers import NobodyFollows, require_follower
 from workloads.manifest import Example
 from workloads.product import Product
 from workloads.release.states import State
@@ -278,6 +279,36 @@ def test_a_deployment_that_was_killed_and_made_again_is_there_once(
     assert len(of_version(serving, "2")) == 1
     assert shares(serving) == {"1": 95, "2": 5}
     assert [(one or {})["model"] for one in serving.ask("2", [{}]).predictions] == ["2"]
+
+
+@pytest.mark.parametrize("target", ["cloud-run"], indirect=True)
+class TestAnExperiment:
+    """Needs a server that follows the registry, and not one version."""
+
+    @pytest.fixture
+    def services(self) -> Any:
+        return gcp.run().projects().locations().services()
+
+    def test_is_taken_part_in_by_a_server_with_an_alias(
+        self, target: Target, services: Any, product: Product
+    ) -> None:
+        env = [{"name": "MODEL_ALIAS", "value": "champion"}]
+        body = {"template": {"containers": [{"image": IMAGE, "env": env}]}}
+        services.patch(name=target.name, body=body, updateMask="template").execute()
+        require_follower(product)
+
+    def test_is_refused_where_releases_pin_versions(
+        self, serving: Target, product: Product
+    ) -> None:
+        with pytest.raises(NobodyFollows, match=r"one version a revision, .* --elsewhere"):
+            require_follower(product)
+
+    def test_is_refused_without_a_server(self, target: Target, product: Product) -> None:
+        other = dataclasses.replace(product, name="other-product")
+        with pytest.raises(
+            NobodyFollows, match=r"there is no Cloud Run service .*other-product-api"
+        ):
+            require_follower(other)
 
 
 def of_version(target: CloudRunTarget, number: str) -> list[str]:
