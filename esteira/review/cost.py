@@ -98,7 +98,7 @@ def _endpoint(one: Resource, serving: Serving | None, prices: Prices) -> Priced:
     low, high = serving.min_replicas, serving.max_replicas
     words = f"{_span(low, high)} {serving.machine_type}, by the product's serving settings"
     yield (
-        f"{words}; nothing until a model is released",
+        f"{words}; nothing until a model is released{prices.doubt(key)}",
         node * low,
         node * high,
     )
@@ -108,13 +108,19 @@ def _cloud_sql(inputs: Mapping[str, Any], prices: Prices) -> Priced:
     settings = _map(inputs.get("settings"))
     tier = str(settings.get("tier"))
     custom = re.fullmatch(r"db-custom-(\d+)-(\d+)", tier)
-    if settings.get("edition") not in (None, "ENTERPRISE") or custom is None:
+    shared = f"cloud-sql-{tier.removeprefix('db-')}"
+    known = custom is not None or shared in prices.standing
+    if settings.get("edition") not in (None, "ENTERPRISE") or not known:
         raise Unpriced(f"no price of the tier {tier} {settings.get('edition') or ''}".rstrip())
     copies = 2 if settings.get("availabilityType") == "REGIONAL" else 1
-    cpus, memory = int(custom[1]), int(custom[2]) / 1024
     zones = "in two zones" if copies == 2 else "in one zone"
-    month = cpus * prices.month("cloud-sql-vcpu") + memory * prices.month("cloud-sql-memory")
-    yield f"{cpus} vCPU, {memory:g} GB, {zones}", copies * month, copies * month
+    if custom is None:
+        month, words = prices.month(shared), f"a shared processor, {tier}"
+    else:
+        cpus, memory = int(custom[1]), int(custom[2]) / 1024
+        month = cpus * prices.month("cloud-sql-vcpu") + memory * prices.month("cloud-sql-memory")
+        words = f"{cpus} vCPU, {memory:g} GB"
+    yield f"{words}, {zones}", copies * month, copies * month
     if settings.get("diskType") in (None, "PD_SSD"):
         gigabytes = _number(settings.get("diskSize"), 10)
         disk = copies * gigabytes * prices.month("cloud-sql-ssd")
@@ -145,9 +151,10 @@ def _forwarding_rule(inputs: Mapping[str, Any], prices: Prices) -> Priced:
     # Without a load balancing scheme it leads to a service: that is Private Service Connect.
     if inputs.get("loadBalancingScheme") == "":
         month = prices.month("psc-endpoint")
-        yield "a Private Service Connect endpoint", month, month
+        yield f"a Private Service Connect endpoint{prices.doubt('psc-endpoint')}", month, month
     else:
-        raise Unpriced("no price of a load balancer's forwarding rule")
+        month = prices.month("forwarding-rules")
+        yield "a load balancer's forwarding rule; up to five cost as much as one", month, month
 
 
 def _dataflow(inputs: Mapping[str, Any], prices: Prices) -> Priced:

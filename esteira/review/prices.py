@@ -6,12 +6,15 @@ import datetime
 import functools
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FILE: Final = Path(__file__).with_name("prices.yaml")
+
+
+_PAGE: Final = r"^https://\S+$"
 
 
 class _Part(BaseModel):
@@ -23,9 +26,22 @@ class Price(_Part):
 
     usd: float = Field(gt=0)
     per: str
-    source: str = Field(pattern="^https://")
-    read_in: str = ""
+    source: str = Field(pattern=_PAGE)
+    read_in: str | None = Field(default=None, pattern=_PAGE)
+    """The page that states it."""
+    how: str = ""
+    unconfirmed: str = ""
+    """What it rests on where no page that states it can be linked."""
     date: datetime.date
+
+    @model_validator(mode="after")
+    def _can_be_checked(self) -> Self:
+        if (self.read_in is None) != bool(self.unconfirmed):
+            raise ValueError(
+                "a price has either `read_in`, the address of a page that states it, or "
+                "`unconfirmed`, what it rests on instead"
+            )
+        return self
 
 
 class UsagePrice(_Part):
@@ -33,7 +49,7 @@ class UsagePrice(_Part):
 
     what: str
     price: str
-    source: str = Field(pattern="^https://")
+    source: str = Field(pattern=_PAGE)
     date: datetime.date
 
 
@@ -53,6 +69,11 @@ class Prices(_Part):
     def oldest(self) -> datetime.date:
         """The date of the oldest figure."""
         return min(one.date for one in self.standing.values())
+
+    def doubt(self, key: str) -> str:
+        """What to add to a line whose figure no page could be linked for; else nothing."""
+        rests = self.standing[key].unconfirmed
+        return f"; an unconfirmed price, from {rests}" if rests else ""
 
     def month(self, key: str) -> float:
         """What one of it costs in a month, whatever its unit of time is."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from pydantic import ValidationError
 
 from esteira.review.cost import Estimate, estimate
 from esteira.review.planned import Serving
-from esteira.review.prices import size, table
+from esteira.review.prices import Price, size, table
 from tests.esteira.reviews import SERVICE, TOPIC, resource
 
 HOURS = 730
@@ -26,6 +28,34 @@ class TestTable:
         for one in (*prices.standing.values(), *prices.usage.values()):
             assert one.source.startswith("https://")
             assert datetime.date(2025, 1, 1) <= one.date <= prices.review_date
+
+    def test_each_figure_can_be_read_where_it_says_or_is_said_to_be_unconfirmed(self) -> None:
+        for key, one in table().standing.items():
+            if one.unconfirmed:
+                assert one.unconfirmed in table().doubt(key)
+            else:
+                assert one.read_in is not None
+                address = urlsplit(one.read_in)
+                assert (address.scheme, bool(address.netloc)) == ("https", True), key
+                # A site as a whole states nothing.
+                assert len(address.path) > 1, key
+                assert table().doubt(key) == ""
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            {},
+            {"read_in": "public repositories that quote it alike"},
+            {"read_in": "https://github.com/a/b (testdata c)"},
+            {"read_in": "http://example.com/prices"},
+            {"read_in": "https://example.com/prices", "unconfirmed": "hearsay"},
+        ],
+    )
+    def test_a_figure_that_nobody_can_look_up_is_refused(self, read: dict[str, str]) -> None:
+        figure = {"usd": 1, "per": "hour", "source": "https://cloud.google.com/x/pricing"}
+        Price.model_validate({**figure, "date": "2026-11-22", "unconfirmed": "hearsay"})
+        with pytest.raises(ValidationError):
+            Price.model_validate({**figure, "date": "2026-11-22", **read})
 
     def test_a_month_is_counted_in_the_unit_of_the_price(self) -> None:
         prices = table()
@@ -49,19 +79,27 @@ class TestPrices:
         twice = priced(token, settings={**settings, "availabilityType": "REGIONAL"})
         assert twice.least == pytest.approx(2 * alone.least)
 
+    @pytest.mark.parametrize(("tier", "hour"), [("db-f1-micro", 0.0105), ("db-g1-small", 0.035)])
+    def test_cloud_sql_with_a_shared_processor(self, tier: str, hour: float) -> None:
+        token = "gcp:sql/databaseInstance:DatabaseInstance"
+        found = priced(token, settings={"tier": tier, "diskSize": 10})
+        assert found.unpriced == ()
+        assert found.least == pytest.approx(hour * HOURS + 1.70)
+
     def test_an_endpoint_by_the_products_serving_settings_and_says_so(self) -> None:
         serving = Serving(machine_type="n1-standard-2", min_replicas=1, max_replicas=3)
         found = estimate([resource(ENDPOINT, product="churn")], {"churn": serving})
         assert found.least == pytest.approx(0.1095 * HOURS)
         assert found.most == pytest.approx(3 * 0.1095 * HOURS)
         assert "by the product's serving settings" in found.lines[0].what
+        assert found.lines[0].what.endswith(table().doubt("vertex-n1-standard-2"))
 
     def test_streaming_between_one_worker_and_the_most(self) -> None:
         token = "gcp:dataflow/flexTemplateJob:FlexTemplateJob"
         found = priced(
             token, machineType="n1-standard-2", maxWorkers=10, enableStreamingEngine=True
         )
-        worker = (2 * 0.069 + 7.5 * 0.003557) * HOURS
+        worker = (2 * 0.069 + 7.5 * 0.0035557) * HOURS
         assert (found.least, found.most) == (pytest.approx(worker), pytest.approx(10 * worker))
 
     def test_cloud_nat_is_capped_at_32_machines(self) -> None:
@@ -88,6 +126,8 @@ class TestPrices:
             ("gcp:secretmanager/secretVersion:SecretVersion", {}, 0.06),
             ("gcp:compute/disk:Disk", {"type": "pd-ssd", "size": 100}, 17.0),
             ("gcp:compute/forwardingRule:ForwardingRule", {"loadBalancingScheme": ""}, 7.3),
+            ("gcp:compute/globalForwardingRule:GlobalForwardingRule",
+             {"loadBalancingScheme": "EXTERNAL_MANAGED"}, 18.25),
             ("gcp:compute/address:Address", {"addressType": "INTERNAL"}, 0.0),
             ("gcp:compute/globalAddress:GlobalAddress",
              {"purpose": "VPC_PEERING", "addressType": "INTERNAL"}, 0.0),
@@ -115,8 +155,8 @@ class TestWhatIsNotSaid:
     @pytest.mark.parametrize(
         ("token", "inputs", "named"),
         [
-            ("gcp:sql/databaseInstance:DatabaseInstance", {"settings": {"tier": "db-f1-micro"}},
-             "db-f1-micro"),
+            ("gcp:sql/databaseInstance:DatabaseInstance",
+             {"settings": {"tier": "db-perf-optimized-N-2"}}, "db-perf-optimized-N-2"),
             ("gcp:container/nodePool:NodePool", {"nodeConfig": {"machineType": "n2-standard-4"}},
              "n2-standard-4"),
             ("gcp:dataflow/flexTemplateJob:FlexTemplateJob",
