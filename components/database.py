@@ -87,6 +87,9 @@ class DatabaseArgs:
     """How many daily backups there are at most."""
     recovery_days: int = 7
     """Days to which any point in time can be recovered; 1 to 7, with ENTERPRISE_PLUS to 35."""
+    running: bool = True
+    """Whether it runs; while it does not, its disk is all that is paid for. It has to run when its
+    databases and users are made."""
     labels: Mapping[str, str]
     """On the instance: it is the one thing that a provider's default labels do not reach."""
     kms_key: pulumi.Input[str] | None = None
@@ -209,6 +212,7 @@ def _settings(args: DatabaseArgs) -> gcp.sql.DatabaseInstanceSettingsArgs:
         tier=args.tier,
         edition=args.edition,
         user_labels=dict(args.labels),
+        activation_policy="ALWAYS" if args.running else "NEVER",
         availability_type="REGIONAL" if args.highly_available else "ZONAL",
         deletion_protection_enabled=args.deletion_protection,
         disk_type="PD_SSD",

@@ -132,14 +132,15 @@ DEFAULTS: Final[Mapping[str, Groups]] = {
 PROFILES: Final[Mapping[str, Groups]] = {
     Profile.STANDARD: {},
     # A trial project runs few processors at once and has no say in its quotas; what costs while it
-    # rests is left out. docs/google-cloud.md has the figures and where they are from.
+    # rests is left out. docs/google-cloud.md has the figures and where they are from, and a test
+    # holds the profile to them.
     Profile.FREE_TRIAL: {
         "streaming": {"machineType": "n1-standard-1", "maxWorkers": 1},
         "batch": {"maxConcurrentJobs": 1},
         "database": {"tier": "db-f1-micro", "highlyAvailable": False, "diskGb": 10},
         "tracking": {"minInstances": 0, "maxInstances": 1},
         "experiments": {"tensorboard": False},
-        "serving": {"apiMinInstances": 0, "apiMaxInstances": 2},
+        "serving": {"maxReplicas": 1, "apiMinInstances": 0, "apiMaxInstances": 2},
         "features": {"online": False},
         "workbench": {"enabled": False, "machineType": "e2-standard-2"},
         "alerts": {"uptimeChecks": False},

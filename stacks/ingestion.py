@@ -37,7 +37,8 @@ class Stream:
     """What takes events in."""
 
     template: FlexTemplate
-    job: StreamingJob
+    job: StreamingJob | None
+    """None while the stack rests: events wait in their subscriptions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,8 @@ def _stream(
         ),
         opts=opts,
     )
+    if settings.lifetime.rest:
+        return Stream(template=template, job=None)
     job = StreamingJob(
         f"{product.name}-streaming-ingestion",
         args=StreamingJobArgs(
@@ -204,7 +207,7 @@ def outputs(product: Product, data: Data, ingestion: Ingestion) -> dict[str, Any
             "subscription": "" if intake is None else intake.starter.subscription.id,
         },
         "ingestion": {
-            "streaming_job": "" if stream is None else stream.job.job.job_id,
+            "streaming_job": "" if stream is None or stream.job is None else stream.job.job.job_id,
             "stream_template": "" if stream is None else stream.template.location,
             "batch_template": "" if intake is None else intake.batch.location,
             "starter": "" if intake is None else intake.starter.service.uri,

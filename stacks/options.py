@@ -172,6 +172,11 @@ class Lifetime(Group):
         description="A stack that was not updated for this long may be destroyed by "
         "`esteira destroy STACK --if-idle`",
     )
+    rest: bool = Field(
+        default=False,
+        description="The stack rests: no streaming job, Cloud SQL stopped, schedules paused, "
+        "alerts off; what it holds stays",
+    )
 
 
 class Access(Group):
@@ -288,6 +293,11 @@ class Serving(Group):
 
     request_log_sampling: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Share of requests and responses that are logged"
+    )
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Replicas of each deployed model at most; without it, as many as its product "
+        "says",
     )
     api: bool = Field(description="A prediction API on Cloud Run, behind API Gateway")
     api_min_instances: Annotated[int, Field(ge=0, le=1000)] = Field(

@@ -26,6 +26,7 @@ from stacks.foundation import Foundation
 from stacks.model import Model
 from stacks.names import account_id
 from stacks.prediction_api import PredictionApi
+from stacks.settings import Settings
 from stacks.tracking import RECORDS, Tracking
 from workloads import contracts
 from workloads.database import DatabaseSettings
@@ -96,6 +97,7 @@ def lay(
                         "product": product.name,
                         "service_account": model.server.email,
                         "mlflow_tracking_uri": tracking.address,
+                        **_limit(settings),
                     },
                 ),
                 **told,
@@ -126,6 +128,11 @@ def outputs(release: Release | None) -> dict[str, Any]:
             "database_user": told("database_user"),
         }
     }
+
+
+def _limit(settings: Settings) -> dict[str, str]:
+    most = settings.serving.max_replicas
+    return {} if most is None else {"serving_max_replicas": str(most)}
 
 
 def _identity(

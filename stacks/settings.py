@@ -98,6 +98,10 @@ class Settings(options.Group):
                     **profile.get(group, {}),
                     **cast("dict[str, Any]", own),
                 }
+        lifetime, batch = filled.get("lifetime"), filled.get("batch")
+        if isinstance(lifetime, dict) and isinstance(batch, dict):
+            rests = bool(cast("dict[str, Any]", lifetime).get("rest"))
+            filled["batch"] = {"pauseSchedules": rests, **cast("dict[str, Any]", batch)}
         return filled
 
     @model_validator(mode="after")
@@ -106,6 +110,14 @@ class Settings(options.Group):
         if self.tracking.enabled and not self.database.enabled:
             raise ValueError(
                 "`tracking.enabled` needs `database.enabled`: MLflow keeps its runs there"
+            )
+        if self.lifetime.rest and self.environment == "local":
+            raise ValueError(
+                "`lifetime.rest` is for stacks on Google Cloud; `esteira local stop` rests this one"
+            )
+        if self.lifetime.rest and not self.batch.pause_schedules:
+            raise ValueError(
+                "`lifetime.rest` needs `batch.pauseSchedules`: what they start needs the database"
             )
         if self.database.enabled and not self.network.private and self.environment != "local":
             raise ValueError(

@@ -123,6 +123,7 @@ def _database(foundation: Foundation, identity: WorkloadIdentity | None) -> Data
             disk_gb=wanted.disk_gb,
             backups=wanted.backups,
             recovery_days=wanted.recovery_days,
+            running=not settings.lifetime.rest,
             labels=shared_labels(settings),
             kms_key=foundation.key("sqladmin"),
             deletion_protection=settings.security.deletion_protection,

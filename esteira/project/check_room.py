@@ -85,7 +85,8 @@ def service_needs(context: Context) -> dict[str, tuple[int, str]]:
         names.append(service.name)
     if milli:
         needs["run.googleapis.com/cpu_allocation"] = (milli, f"Cloud Run: {', '.join(names)}")
-    serving = [product.load(name).serving for name in context.settings.products]
+    most = context.settings.serving.max_replicas
+    serving = [product.load(name).serving.within(most) for name in context.settings.products]
     if cpus := sum(one.max_replicas * vcpus(one.machine_type) for one in serving):
         needs["aiplatform.googleapis.com/custom_model_serving_cpus"] = (
             cpus,
@@ -192,7 +193,7 @@ def _compared(context: Context, metric: str, need: int, what: str, limit: int | 
         mend=(
             context.more_quota,
             (
-                "or allow less: the product's serving replicas, esteira:serving.apiMaxInstances, "
+                "or allow less: esteira:serving.maxReplicas, esteira:serving.apiMaxInstances, "
                 "esteira:tracking.maxInstances"
             ),
         ),

@@ -144,6 +144,7 @@ class Desk:
                 # The relay tells by it what an incident is about.
                 labels={**self.labels(product, owner, cost_center), "alert": alert},
                 auto_close_seconds=auto_close_seconds,
+                enabled=not self.settings.lifetime.rest,
                 notes=notes,
                 links=links or {},
                 after=after,

@@ -85,6 +85,11 @@ class TestName:
             args(name="Ledger")
 
 
+def test_it_runs_unless_it_rests(declare: Any) -> None:
+    assert instance(declare)["settings"]["activationPolicy"] == "ALWAYS"
+    assert instance(declare, running=False)["settings"]["activationPolicy"] == "NEVER"
+
+
 class TestKeeping:
     def test_it_is_backed_up_and_recovers_to_any_moment(self, declare: Any) -> None:
         backups = instance(declare, recovery_days=5)["settings"]["backupConfiguration"]

@@ -31,6 +31,7 @@ EVERYTHING: dict[str, Any] = {
     "database": {"name": "esteira"},
     "serving": {
         "apiDomain": "predict.example.com",
+        "maxReplicas": 5,
         "apiClients": ["web@acme-shop.iam.gserviceaccount.com"],
     },
     "workbench": {"enabled": True, "users": ["group:scientists@example.com"]},

@@ -16,6 +16,7 @@ from tests.stacks.conftest import EVERYTHING, Compose, Composed, configuration
 OFF: Final = {
     "batch.pauseRetraining": "rests what is to be seen",
     "batch.pauseSchedules": "rests what is to be seen",
+    "lifetime.rest": "rests what is to be seen",
     "security.forceDestroy": "takes away what guards prod",
 }
 """What stays off where everything is on, and why."""

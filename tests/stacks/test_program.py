@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from esteira.project import check_room
+from esteira.project.finding import Context
+from esteira.project.names import Names
+from esteira.project.plan import Plan, Resource
 from stacks import outputs
-from stacks.settings import Environment, SettingsError
+from stacks.settings import Environment, Settings, SettingsError
 from workloads import product as products
 from workloads.contracts import avro_schema
+
+RUN_JOB = "gcp:cloudrunv2/job:Job"
+STREAMING_JOB = "gcp:dataflow/flexTemplateJob:FlexTemplateJob"
 
 
 @pytest.fixture(params=[one.value for one in Environment])
@@ -54,6 +63,84 @@ def test_a_trial_project_runs_few_processors_and_nothing_that_costs_at_rest(comp
         assert service.inputs["template"]["scaling"].get("minInstanceCount", 0) == 0
     for token in ("aiFeatureOnlineStore", "aiTensorboard", "uptimeCheckConfig"):
         assert [one for one in mocks.made if token in one.token] == []
+
+
+def test_a_trial_project_has_the_quotas_that_the_profile_needs(compose: Any) -> None:
+    """The table of docs/google-cloud.md, which says where the figures of a trial are read."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "google-cloud.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (\d+) \| (\d+) \|", page, re.MULTILINE)
+    configured = _configuration("dev", products=["arrival-delay", "flight-delay"])
+    made = compose(configured | {"profile": "free-trial"}).mocks.made
+    context = Context(
+        stack="dev",
+        settings=Settings.from_values(
+            {"environment": "dev", "project": "esteira-dev", "profile": "free-trial"}
+            | {"products": ["arrival-delay", "flight-delay"]}
+        ),
+        names=Names(stack="dev", project="esteira-dev", location="us-central1"),
+        calls=cast("Any", None),
+        plan=Plan([Resource(token=one.token, name=one.name, inputs=one.inputs) for one in made]),
+        secrets_provider="",
+    )
+    needs = check_room.compute_needs(context) | check_room.service_needs(context)
+    run, what = needs.pop("run.googleapis.com/cpu_allocation")
+    assert f"may grow to\n{run // 1000} vCPUs and rest at none" in page, what
+    found = {metric.rpartition("/")[2]: need for metric, (need, _) in needs.items()}
+    assert found == {metric: int(need) for metric, _, need in rows if need != "0"}
+    assert all(int(need) <= int(quota) for _, quota, need in rows)
+    # A canary runs beside the champion.
+    assert 2 * found["custom_model_serving_cpus"] <= 8
+
+
+def test_how_far_an_endpoint_grows_is_the_products_to_say_and_the_stacks_to_limit(
+    compose: Any,
+) -> None:
+    for profile, limit in (("standard", None), ("free-trial", "1")):
+        mocks = compose({**_configuration("dev"), "profile": profile}).mocks
+        jobs = [one for one in mocks.find(RUN_JOB) if one.name.endswith("-release")]
+        assert jobs
+        for job in jobs:
+            (container,) = job.inputs["template"]["template"]["containers"]
+            told = {one["name"]: one.get("value") for one in container["envs"]}
+            assert told.get("SERVING_MAX_REPLICAS") == limit
+    serving = products.load("flight-delay").serving
+    assert serving.within(None) == serving
+    assert (serving.within(1).min_replicas, serving.within(1).max_replicas) == (1, 1)
+    assert serving.within(2).max_replicas == 2
+    assert serving.within(9) == serving
+
+
+@pytest.mark.parametrize("profile", ["standard", "free-trial"])
+def test_dev_scales_to_zero_but_for_what_is_said_to_run(compose: Any, profile: str) -> None:
+    mocks = compose({**_configuration("dev"), "profile": profile}).mocks
+    services = mocks.find("gcp:cloudrunv2/service:Service")
+    assert len(services) > 3
+    for service in services:
+        assert service.inputs["template"]["scaling"].get("minInstanceCount", 0) == 0, service.name
+    for token in ("aiFeatureOnlineStore", "aiTensorboard", "workbench/instance", "routerNat:"):
+        assert [one.name for one in mocks.made if token in one.token] == []
+
+
+def test_what_dev_runs_at_all_times_can_be_rested_and_nothing_is_lost(compose: Any) -> None:
+    awake = compose(_configuration("dev"))
+    asleep = compose(_configuration("dev", lifetime={"rest": True}))
+    jobs = {one.name for one in awake.mocks.find(STREAMING_JOB)}
+    assert jobs == {"flight-delay-streaming-ingestion"}
+    of_awake = {(one.token, one.name) for one in awake.mocks.made}
+    of_asleep = {(one.token, one.name) for one in asleep.mocks.made}
+    gone = {name for _, name in of_awake - of_asleep}
+    # Beside the job, what tells of the job alone.
+    assert {name for name in gone if "streaming-job" not in name} == jobs
+    assert of_asleep <= of_awake
+    for stack, policy, running in ((awake, "ALWAYS", True), (asleep, "NEVER", False)):
+        (database,) = stack.mocks.find("gcp:sql/databaseInstance:DatabaseInstance")
+        assert database.inputs["settings"]["activationPolicy"] == policy
+        for schedule in stack.mocks.find("gcp:cloudscheduler/job:Job"):
+            assert bool(schedule.inputs.get("paused")) is not running, schedule.name
+        for alert in stack.mocks.find("gcp:monitoring/alertPolicy:AlertPolicy"):
+            assert alert.inputs["enabled"] is running, alert.name
+    ingestion = asleep.outputs["esteira"]["products"]["flight-delay"]["ingestion"]
+    assert ingestion["streaming_job"] == ""
 
 
 def test_names_are_those_that_workloads_expect(compose: Any) -> None:

@@ -61,6 +61,11 @@ GIVEN: dict[str, Any] = {"environment": "dev", "project": "my-project"}
             {"database": {"highlyAvailable": True, "backups": False}},
             "allowed: `highly_available` needs `backups`",
         ),
+        (
+            {"lifetime": {"rest": True}, "batch": {"pauseSchedules": False}},
+            "`lifetime.rest` needs `batch.pauseSchedules`",
+        ),
+        ({"environment": "local", "lifetime": {"rest": True}}, "`esteira local stop` rests"),
         ({"owner": "Team A"}, "esteira:owner is 'Team A'; allowed: text matching"),
     ],
 )

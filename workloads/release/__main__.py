@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -36,6 +37,8 @@ def main() -> int:
         return 2
     try:
         product = products.load(settings.product)
+        serving = product.serving.within(settings.serving_max_replicas)
+        product = replace(product, serving=serving)
     except products.InvalidProduct as error:
         log.error("%s", error)
         return 2

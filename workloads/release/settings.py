@@ -34,6 +34,9 @@ class ReleaseSettings(BaseSettings):
     service_account: Annotated[
         str, Field(description="Identity of the model's container; empty: the project's default")
     ] = ""
+    serving_max_replicas: Annotated[
+        int | None, Field(ge=1, description="Replicas at most; none: as many as the product says")
+    ] = None
     release_command: Annotated[Command, Field(description="What to do")] = "advance"
     release_version: Annotated[
         str, Field(min_length=1, description="Number or alias of the version to promote")
