@@ -316,6 +316,18 @@ def convert[C: Contract](contract: type[C], document: object) -> C:
         raise _violation(contract, untagged, str(error)) from None
 
 
+def kept(contract: type[Contract], documents: list[Any]) -> bool:
+    """Whether every one of many plain documents keeps the contract, asked of all at once.
+
+    Where not, `convert` says of each what it breaks; it also takes documents that Avro has tagged.
+    """
+    try:
+        msgspec.convert(documents, list[contract])
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def _untagged(contract: type[Contract], document: dict[str, Any]) -> dict[str, Any]:
     tags = _tags(contract)
     tagged = {

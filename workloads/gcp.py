@@ -270,9 +270,12 @@ def _let_loggers_propagate(package: str) -> None:
     import logging
 
     for name in list(logging.root.manager.loggerDict):
-        if name.startswith(package):
-            logger = logging.getLogger(name)
-            logger.handlers.clear()
+        if not name.startswith(package):
+            continue
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        # Each level that is set forgets what all loggers have worked out; there are hundreds.
+        if logger.level != logging.NOTSET:
             logger.setLevel(logging.NOTSET)
 
 

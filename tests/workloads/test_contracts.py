@@ -248,6 +248,11 @@ class TestViolations:
             assert contracts.decode(Flight, contracts.encode(row)) == row
         assert found == name
 
+    def test_many_are_held_to_it_at_once(self) -> None:
+        assert contracts.kept(Flight, [FLIGHT] * 3)
+        assert not contracts.kept(Flight, [FLIGHT, FLIGHT | {"distance": 0}])
+        assert not contracts.kept(Flight, [{"unknown": 1}])
+
 
 class TestCompatibility:
     def test_an_optional_field_may_be_added(self) -> None:

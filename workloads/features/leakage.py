@@ -71,9 +71,10 @@ def check(query: FeatureQuery, rows: pa.Table, *, moments: int = 4, seed: int = 
     features = query.product.features
     if rows.num_rows == 0:
         raise ValueError("no rows to check for leaks; the feature query yielded none")
-    times: list[datetime] = rows.column(features.event_time).to_pylist()
+    times = rows.column(features.event_time)
     drawn = random.Random(seed).sample(range(len(times)), min(len(times), 8 * moments))
-    chosen = sorted(list(dict.fromkeys(times[one] for one in drawn))[:moments])
+    at: list[datetime] = [times[one].as_py() for one in drawn]
+    chosen = sorted(list(dict.fromkeys(at))[:moments])
     columns = [one for one in query.columns if one != query.product.label.column]
     compared = 0
     for moment in chosen:
@@ -97,7 +98,11 @@ def check(query: FeatureQuery, rows: pa.Table, *, moments: int = 4, seed: int = 
 def _of(
     rows: pa.Table, moment: datetime, event_time: str, entity: str, columns: list[str]
 ) -> dict[str, dict[str, Any]]:
-    here = [time == moment for time in rows.column(event_time).to_pylist()]
+    import pyarrow as pa
+    import pyarrow.compute as compute
+
+    times: Any = rows.column(event_time)
+    here: Any = compute.equal(times, pa.scalar(moment, type=times.type))  # pyright: ignore
     return {row[entity]: row for row in rows.filter(here).select(columns).to_pylist()}
 
 

@@ -192,6 +192,9 @@ class Runner:
         temporary.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
+            # The processors are everybody's here: a thread that waits for another must not keep one
+            # busy. Where they are contended, gradient boosting takes a tenth of the time for it.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             **image_environment,
             **(env_vars or {}),
             MOUNT_VARIABLE: self._mount,

@@ -75,7 +75,7 @@ def wait_for(file: str) -> bool:
 def surroundings() -> dict:
     import os
 
-    told = ("HOST", "CLOUD", "TMPDIR")
+    told = ("HOST", "CLOUD", "TMPDIR", "OMP_WAIT_POLICY")
     return {name: value for name, value in os.environ.items() if any(one in name for one in told)}
 
 

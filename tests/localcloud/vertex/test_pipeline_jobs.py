@@ -104,6 +104,8 @@ class TestSuccess:
         assert seen["STORAGE_EMULATOR_HOST"] == cloud.endpoints.url("storage")
         assert seen["PUBSUB_EMULATOR_HOST"] == cloud.endpoints.address("pubsub")
         assert seen["GOOGLE_CLOUD_PROJECT"] == PROJECT
+        # Threads that wait keep no processor from whatever else runs here.
+        assert seen["OMP_WAIT_POLICY"] == "PASSIVE"
         # kfp leaves a folder there for each step.
         temporary = Path(seen["TMPDIR"])
         assert temporary.is_relative_to(cloud.home.path.resolve())

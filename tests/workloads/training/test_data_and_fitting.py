@@ -106,6 +106,37 @@ class TestValidation:
         assert said in str(found.value)
         assert all(fault.startswith("training: ") for fault in found.value.faults)
 
+    def test_names_the_rows_that_break_the_contract_wherever_they_are(
+        self, product: Product, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        good = rows(product)
+        monkeypatch.setattr(data, "_AT_ONCE", 64)
+        distances = good.column("distance").to_pylist()
+        wrong = [70, 500, good.num_rows - 1]
+        for one in wrong:
+            distances[one] = 0
+
+        parts = frozen(good, monkeypatch, training=_with(good, "distance", distances))
+        with pytest.raises(InvalidData) as found:
+            data.validate(product, parts)
+
+        entities = good.column("flight_id").to_pylist()
+        named = [fault.split(": ")[1] for fault in found.value.faults]
+        assert named == [entities[one] for one in wrong]
+
+    def test_features_are_32_bit_floats_and_what_is_missing_is_no_number(
+        self, product: Product
+    ) -> None:
+        good = rows(product)
+        gust = [None, *good.column("wind_gust").to_pylist()[1:]]
+        found = data.frame(product, _with(good, "wind_gust", pa.array(gust, pa.float64())))
+
+        expected = np.array(good.column("distance").to_pylist(), dtype=np.float32)
+        assert found["distance"].dtype == np.float32
+        assert (found["distance"].to_numpy() == expected).all()
+        assert np.isnan(found["wind_gust"].to_numpy()[0])
+        assert found["carrier"].dtype == object
+
     def test_passes_what_is_right(self, january: Product) -> None:
         day = datetime(2013, 1, 5, tzinfo=UTC)
         parts = data.extract(january, day, day + timedelta(days=2), day + timedelta(days=4))
