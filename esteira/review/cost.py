@@ -179,6 +179,17 @@ def _machine(machine: str, prices: Prices) -> float:
     return known[0] * prices.month("e2-vcpu") + known[1] * prices.month("e2-memory")
 
 
+def _feature_store(inputs: Mapping[str, Any], prices: Prices) -> Priced:
+    scaling = _map(_map(inputs.get("bigtable")).get("autoScaling"))
+    if not scaling:
+        raise Unpriced("no price of an online feature store that is not on Bigtable")
+    node = prices.month("feature-store-node")
+    low = int(_number(scaling.get("minNodeCount"), 1))
+    high = max(low, int(_number(scaling.get("maxNodeCount"), low)))
+    words = f"{_span(low, high)} Bigtable node(s){prices.doubt('feature-store-node')}"
+    yield words, low * node, high * node
+
+
 def _workbench(inputs: Mapping[str, Any], prices: Prices) -> Priced:
     setup = _map(inputs.get("gceSetup"))
     machine = str(setup.get("machineType"))
@@ -289,6 +300,7 @@ _RULES: Final[Mapping[str, Callable[[Mapping[str, Any], Prices], Priced]]] = {
     "gcp:compute/forwardingRule:ForwardingRule": _forwarding_rule,
     "gcp:compute/globalForwardingRule:GlobalForwardingRule": _forwarding_rule,
     "gcp:dataflow/flexTemplateJob:FlexTemplateJob": _dataflow,
+    "gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore": _feature_store,
     "gcp:workbench/instance:Instance": _workbench,
     "gcp:compute/disk:Disk": _disk,
     "gcp:container/cluster:Cluster": _cluster,

@@ -102,6 +102,14 @@ class TestPrices:
         worker = (2 * 0.069 + 7.5 * 0.0035557) * HOURS
         assert (found.least, found.most) == (pytest.approx(worker), pytest.approx(10 * worker))
 
+    def test_an_online_feature_store_between_its_fewest_and_its_most_nodes(self) -> None:
+        scaling = {"minNodeCount": 1, "maxNodeCount": 3}
+        token = "gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore"
+        found = priced(token, bigtable={"autoScaling": scaling})
+        node = 0.94 * HOURS
+        assert (found.least, found.most) == (pytest.approx(node), pytest.approx(3 * node))
+        assert "unconfirmed" in found.lines[0].what
+
     def test_cloud_nat_is_capped_at_32_machines(self) -> None:
         found = priced("gcp:compute/routerNat:RouterNat")
         assert found.least == pytest.approx((0.0014 + 0.005) * HOURS)
@@ -161,7 +169,8 @@ class TestWhatIsNotSaid:
              "n2-standard-4"),
             ("gcp:dataflow/flexTemplateJob:FlexTemplateJob",
              {"machineType": "c3-metal-9x", "onDelete": "drain"}, "c3-metal-9x"),
-            ("gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore", {}, "online store nodes"),
+            ("gcp:vertex/aiFeatureOnlineStore:AiFeatureOnlineStore", {"optimized": {}},
+             "not on Bigtable"),
             (ENDPOINT, {}, "declares"),
         ],
     )  # fmt: skip
