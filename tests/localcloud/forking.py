@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ class Forked:
 
 
 class ForkServer:
-    """The server's side of a test."""
+    """The server's side of a test; `module` is one that runs `forks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tests.localcloud.forking") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.localcloud.forking"],
+            [sys.executable, "-m", module],
             cwd=_CHECKOUT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -91,6 +92,11 @@ def _serve(order: dict[str, Any]) -> None:
     """In the fork: become the REST process."""
     from localcloud.rest import __main__ as rest
 
+    rest.SERVICES = tuple(order["services"].split(","))  # pyright: ignore[reportAttributeAccessIssue]
+    sys.exit(rest.main(["--home", order["home"]]))
+
+
+def _enter(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -98,8 +104,6 @@ def _serve(order: dict[str, Any]) -> None:
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    rest.SERVICES = tuple(order["services"].split(","))  # pyright: ignore[reportAttributeAccessIssue]
-    sys.exit(rest.main(["--home", order["home"]]))
 
 
 def main() -> None:
@@ -109,6 +113,11 @@ def main() -> None:
     for name in rest.SERVICES:
         importlib.import_module(f"localcloud.services.{name}")
     importlib.import_module("localcloud.services.vertex.assembly")
+    forks(_serve)
+
+
+def forks(become: Callable[[dict[str, Any]], None]) -> None:
+    """Read orders until the input ends; a fork has the environment and the log of its order."""
     # A fork has one thread, and would wait for locks that others held.
     assert threading.active_count() == 1
     gc.freeze()
@@ -120,7 +129,9 @@ def main() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                _serve(question)
+                _enter(question)
+                become(question)
+                sys.exit(0)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
