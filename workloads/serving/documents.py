@@ -10,8 +10,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from workloads import contracts
 from workloads.contracts import json_schema
 from workloads.product import Product, Task
+from workloads.serving import v2
 from workloads.serving.request import Parameters
 from workloads.serving.settings import ServingSettings
 
@@ -148,14 +150,18 @@ def _schemas(product: Product) -> dict[str, Any]:
             "required": ["inputs"],
             "additionalProperties": False,
             "properties": {
-                "id": {"type": "string", "maxLength": 1024},
-                "inputs": {"type": "array", "minItems": 1, "items": _tensor()},
+                "id": {"anyOf": [{"type": "string", "maxLength": 1024}, {"type": "null"}]},
+                "inputs": _inputs(product, row["properties"]),
                 "outputs": {
                     "type": "array",
                     "items": {
                         "type": "object",
                         "required": ["name"],
-                        "properties": {"name": {"type": "string"}},
+                        "additionalProperties": False,
+                        "properties": {
+                            "name": {"enum": list(v2.output_names(product.task, label))},
+                            "parameters": {"type": "object"},
+                        },
                     },
                 },
                 "parameters": {"$ref": "#/components/schemas/Parameters"},
@@ -214,6 +220,47 @@ def _prediction(product: Product, label: str) -> dict[str, Any]:
         "type": "object",
         "required": [*properties, "model"],
         "properties": {**properties, "model": run},
+    }
+
+
+def _inputs(product: Product, properties: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of one row: all that a schema can say, of which two numbers have to agree.
+
+    Those that have to be there come first, so that the number of all says whether they are.
+    """
+    known = sorted(contracts.fields(product.features.request), key=lambda one: one.nullable)
+    return {
+        "type": "array",
+        "description": "One tensor a field, in any order; here in one, and with one row. More rows "
+        "are told by each shape, `[rows]` or `[rows, 1]`, and by as many values. One tensor "
+        f"`{v2.ROWS}` may hold all fields instead: numbers, where there are only numbers, in the "
+        "order of the contract; else `BYTES`, each the JSON of a row.",
+        "prefixItems": [
+            {
+                "type": "object",
+                "required": ["name", "shape", "datatype", "data"],
+                "additionalProperties": False,
+                "properties": {
+                    "name": {"const": one.name},
+                    "shape": {"enum": [[1], [1, 1]]},
+                    "datatype": {"enum": sorted(v2.TAKEN[one.kind])},
+                    "data": {
+                        "type": "array",
+                        "items": properties[one.name],
+                        "minItems": 1,
+                        "maxItems": 1,
+                    },
+                    "parameters": {
+                        "type": "object",
+                        # The binary extension is not spoken.
+                        "propertyNames": {"not": {"const": v2.BINARY}},
+                    },
+                },
+            }
+            for one in known
+        ],
+        "minItems": sum(not one.nullable for one in known),
+        "maxItems": len(known),
     }
 
 

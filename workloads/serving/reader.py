@@ -46,12 +46,7 @@ class Reader:
                 found = decoder.decode(body)
             except _UNUSUAL:
                 continue
-            parameters: Parameters | None = found.parameters
-            if parameters is None or parameters.entities is None:
-                return Question(found.instances, parameters)
-            if len(parameters.entities) == len(found.instances):
-                return Question(found.instances, parameters)
-            break
+            return Question(found.instances, found.parameters)
         return parse(body, self.contract, self.max_rows, self.entity)
 
 

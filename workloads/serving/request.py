@@ -29,13 +29,15 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key: Text | None = None
     """Whom an experiment's variant follows: one key always gets the same one."""
     entities: Annotated[list[Text], Meta(min_length=1)] | None = None
-    """What each row is about, for the prediction log: as many as there are rows."""
+    """What each row is about, in their order, for the prediction log. Rows for which there is none
+    are logged without, and one too many is about nothing."""
     variant: Variant | None = None
     """The part that this model plays, for the prediction log, where the caller chose the model."""
 
 
 PARAMETERS: Final = (
-    "`key`, a text; `entities`, a text for each row; `variant`, one of champion, challenger, shadow"
+    "`key`, a text; `entities`, texts, one for each row; `variant`, one of champion, challenger, "
+    "shadow"
 )
 
 
@@ -122,7 +124,7 @@ def parse(
         raise whole("instances", found, f"a list of 1 to {max_rows} rows")
     if len(instances) > max_rows:
         raise whole("instances", f"{len(instances)} rows", f"at most {max_rows} rows a request")
-    parameters = _parameters(document.get("parameters"), len(instances))
+    parameters = _parameters(document.get("parameters"))
     return judged(instances, parameters, contract, entity)
 
 
@@ -219,18 +221,15 @@ def decoded(body: bytes) -> Any:
         raise whole("$", shown(body), f"a JSON object, UTF-8 ({error})") from None
 
 
-def _parameters(found: Any, rows: int) -> Parameters | None:
+def _parameters(found: Any) -> Parameters | None:
     if not found:
         if found is None or found == {}:
             return None
         raise whole("parameters", shown(found), PARAMETERS)
     try:
-        parameters = msgspec.convert(found, Parameters)
+        return msgspec.convert(found, Parameters)
     except msgspec.ValidationError:
         raise whole("parameters", shown(found), PARAMETERS) from None
-    if parameters.entities is not None and len(parameters.entities) != rows:
-        raise whole("parameters.entities", f"{len(parameters.entities)} texts", f"{rows}, as rows")
-    return parameters
 
 
 class _TooLong(Exception):

@@ -44,7 +44,7 @@ _SENT_AS: Final = {
     "number": "FP64",
     "boolean": "BOOL",
 }
-_TAKEN: Final = {
+TAKEN: Final = {
     "string": frozenset({"BYTES"}),
     "timestamp": frozenset({"BYTES"}),
     # Who sends a matrix has one type for all of it; 7.0 is taken for 7, and 7.5 is not.
@@ -52,6 +52,9 @@ _TAKEN: Final = {
     "number": INTEGERS | NUMBERS,
     "boolean": frozenset({"BOOL"}),
 }
+"""By the kind of a field, the datatypes that it may come as."""
+BINARY: Final = "binary_data_size"
+"""The parameter of a tensor whose data follows the JSON."""
 
 
 class Tensor(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -104,16 +107,11 @@ def read(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         decoded(body)  # says what is wrong with it
         raise whole("$", shown(body), "a JSON object, UTF-8") from None
-    binary = [one.name for one in infer.inputs if "binary_data_size" in one.parameters]
+    binary = [one.name for one in infer.inputs if BINARY in one.parameters]
     if binary:
         raise whole(binary[0], "binary data", "`data` in JSON: the binary extension is not spoken")
     instances = _instances(infer.inputs, contract, max_rows, entity)
-    parameters = _parameters(infer.parameters)
-    if parameters is not None and parameters.entities is not None:
-        given = parameters.entities
-        if len(given) != len(instances):
-            raise whole("parameters.entities", f"{len(given)} texts", f"{len(instances)}, as rows")
-    return infer, judged(instances, parameters, contract, entity)
+    return infer, judged(instances, _parameters(infer.parameters), contract, entity)
 
 
 def _parameters(found: dict[str, Any]) -> Parameters | None:
@@ -196,7 +194,7 @@ def _bounded(rows: int, max_rows: int) -> None:
 
 
 def _holds(tensor: Tensor, kind: str) -> None:
-    taken = _TAKEN[kind]
+    taken = TAKEN[kind]
     if tensor.datatype not in taken:
         raise whole(
             tensor.name, f"of datatype {tensor.datatype!r}", f"one of {', '.join(sorted(taken))}"
@@ -253,17 +251,20 @@ def outputs_known(infer: Infer, manifest: Manifest) -> None:
             raise whole("outputs", shown(one.name), f"of {', '.join(known)}")
 
 
+def output_names(task: Task, label: str) -> tuple[str, ...]:
+    """The outputs that a model of a task has."""
+    return (label, "lower", "upper") if task is Task.REGRESSION else ("probability", label)
+
+
 def outputs(manifest: Manifest, predicted: Predicted) -> dict[str, tuple[str, list[Any]]]:
     """By name, datatype and values."""
+    names = output_names(manifest.task, manifest.label)
     if predicted.lower is not None and predicted.upper is not None:
-        return {
-            manifest.label: ("FP64", predicted.value),
-            "lower": ("FP64", predicted.lower),
-            "upper": ("FP64", predicted.upper),
-        }
+        columns = (predicted.value, predicted.lower, predicted.upper)
+        return {name: ("FP64", one) for name, one in zip(names, columns, strict=True)}
     threshold = manifest.threshold
     yes = [threshold is not None and one >= threshold for one in predicted.value]
-    return {"probability": ("FP64", predicted.value), manifest.label: ("BOOL", yes)}
+    return {names[0]: ("FP64", predicted.value), names[1]: ("BOOL", yes)}
 
 
 def metadata(manifest: Manifest, product: str, version: str, contract: type[Contract]) -> Any:

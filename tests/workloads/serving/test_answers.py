@@ -122,6 +122,26 @@ def test_each_row_that_is_answered_is_in_the_log(halves: Halves) -> None:
 
 
 @pytest.mark.parametrize(
+    ("entities", "logged"), [(["f1"], ["f1", None]), (["f1", "f2", "f3"], ["f1", "f2"])]
+)
+@pytest.mark.parametrize("protocol", ["vertex", "v2"])
+def test_entities_are_told_of_as_far_as_there_are_rows(
+    halves: Halves, entities: list[str], logged: list[str | None], protocol: str
+) -> None:
+    """No schema can say that there are as many, so none fewer or more makes a request wrong."""
+    sink = Sink()
+    app = build(settings_(), lambda: halves, sink.publisher)
+    more: dict[str, Any] = {"parameters": {"entities": entities}}
+    if protocol == "vertex":
+        found = post(app, {"instances": [GOOD] * 2} | more)
+    else:
+        rows = {"name": "rows", "shape": [2], "datatype": "BYTES", "data": [json.dumps(GOOD)] * 2}
+        found = post(app, {"inputs": [rows]} | more, path="/v2/models/flight-delay/infer")
+    assert found.status == 200
+    assert [one.entity for one in sink.ended()] == logged
+
+
+@pytest.mark.parametrize(
     ("body", "status", "rows"),
     [
         (b"{", 422, 1),

@@ -7,14 +7,12 @@ each answer to it: status, content type, schema; no 5xx; what fits is taken, the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
-from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
 
 from tests.workloads.serving.asking import Halves
 from workloads import product as products
@@ -28,13 +26,6 @@ CONFIG: dict[str, Any] = {
     "generation": {"max-examples": 10, "deterministic": True, "database": "none"},
     # The document has no examples, and nothing that one request makes and another one asks for.
     "phases": {"stateful": {"enabled": False}, "examples": {"enabled": False}},
-    "operations": [
-        {
-            "include-path": INFER,
-            # That tensors are of one length, and which belong together, no JSON Schema can say.
-            "checks": {"positive_data_acceptance": {"enabled": False}},
-        }
-    ],
 }
 FEW: dict[str, Any] = {**CONFIG["generation"], "max-examples": 5}
 """Beside the examples that go through every part of the document one by one."""
@@ -45,25 +36,6 @@ def server(ready: bool = True) -> App:
     given = {"product": "flight-delay", "aip_storage_uri": "gs://models/run", "_env_file": None}
     halves = Halves(products.load("flight-delay")) if ready else None
     return build(ServingSettings.model_validate(given), lambda: halves)
-
-
-def as_many_entities_as_rows(context: Any, case: schemathesis.Case, kwargs: Any) -> None:
-    """What the document says in words only."""
-    del context, kwargs
-    body = case.body
-    if isinstance(body, dict):
-        rows, parameters = body.get("instances"), body.get("parameters")
-        if isinstance(rows, list) and isinstance(parameters, dict):
-            entities = parameters.get("entities")
-            if isinstance(entities, list) and entities:
-                parameters["entities"] = (entities * len(rows))[: len(rows)]
-
-
-@pytest.fixture(autouse=True)
-def entities() -> Iterator[None]:
-    schemathesis.hook("before_call")(as_many_entities_as_rows)
-    yield
-    GLOBAL_HOOK_DISPATCHER.unregister(as_many_entities_as_rows)
 
 
 def found(app: App, **config: Any) -> tuple[Counter[str], list[str]]:
