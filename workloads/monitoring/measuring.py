@@ -335,11 +335,18 @@ def _performance(champion: Champion, found: Measured, outcomes: Outcomes | None)
     if rows.rows:
         scores += performance.measure_slices(product, rows, window, at=found.at)
     found.rated += [Rated(performance=one, version=champion.number) for one in scores]
-    guess = _estimate(champion, rows, window)
+    guess = estimate(champion, rows, window)
     found.rated.append(Rated(performance=guess, version=champion.number, estimated=True))
 
 
-def _estimate(champion: Champion, rows: Outcomes, window: Window) -> Performance:
+def estimate(champion: Champion, rows: Outcomes, window: Window) -> Performance:
+    """The gate's metric as it most likely is, without a label; unknown where that cannot be said.
+
+    Args:
+        champion: that answered.
+        rows: its answers about the window's questions.
+        window: of the questions' event time.
+    """
     product = champion.product
     metric = product.gate.metric
     if rows.rows == 0:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from workloads import metrics
+from workloads import contracts, metrics
 from workloads import product as products
 from workloads.features.query import FeatureQuery
-from workloads.monitoring import performance, rating
-from workloads.monitoring.performance import Outcomes, measure, measure_slices
+from workloads.monitoring import measuring, performance, rating
+from workloads.monitoring.champion import Champion
+from workloads.monitoring.performance import Outcomes, Performance, measure, measure_slices
 from workloads.monitoring.tables import FEATURE_SCORES, PERFORMANCE, performance_row, score_row
 from workloads.monitoring.window import Window
 from workloads.product import Product
@@ -181,3 +184,56 @@ def test_rows_for_the_tables_have_their_columns_and_one_id_a_measurement() -> No
     assert len({one["measurement_id"] for one in rows}) == len(rows)
     required = [one["name"] for one in FEATURE_SCORES.columns if one["mode"] == "REQUIRED"]
     assert not pd.DataFrame(rows)[required].isna().any(axis=None)
+
+
+class Predictor:
+    """A model of arrival delays that always says ten minutes."""
+
+    def table(self, rows: pa.Table) -> Answers:
+        return Answers(np.full(rows.num_rows, 10.0))
+
+
+def estimated(metric: str, monkeypatch: pytest.MonkeyPatch) -> Performance:
+    """What is said of a week of arrival delays without one label."""
+    known = products.load("arrival-delay")
+    product = dataclasses.replace(known, gate=dataclasses.replace(known.gate, metric=metric))
+    generator = np.random.default_rng(0)
+
+    def table(*_: Any) -> pa.Table:
+        return pa.table(
+            {
+                one.name: ["a"] * ROWS if one.kind == "string" else generator.normal(size=ROWS)
+                for one in contracts.fields(product.features.request)
+            }
+        )
+
+    monkeypatch.setattr(FeatureQuery, "run", table)
+    truth = 10 + generator.normal(0, 5, ROWS)
+    model = Champion(product, cast("Any", None))
+    # What it answered on the hold-out, which is not read here.
+    vars(model)["scorer"] = Predictor()
+    vars(model)["holdout"] = (table(), truth, Answers(np.full(ROWS, 10.0)))
+    rows = answered_otherwise(found(), np.full(ROWS, np.nan), Answers(np.full(ROWS, 10.0)))
+    return measuring.estimate(model, rows, WINDOW)
+
+
+@pytest.mark.parametrize(("metric", "true"), [("mae", 3.99), ("rmse", 5.0)])
+def test_a_regression_without_labels_is_estimated_with_a_band(
+    metric: str, true: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = estimated(metric, monkeypatch)
+    assert score.metric == metric
+    low, value, high = (cast("float", one) for one in (score.low, score.value, score.high))
+    assert value == pytest.approx(true, rel=0.05)
+    assert low < value < high
+    # A value beyond what is tolerated is not worse while chance may have put it there.
+    assert rating.worse(metric, score, expected=(value + low) / 2, tolerance=0.0) is False
+    assert rating.worse(metric, score, expected=low * 0.99, tolerance=0.0) is True
+
+
+def test_a_metric_that_cannot_be_estimated_is_unknown_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    score = estimated("pinball", monkeypatch)
+    assert (score.metric, score.value) == ("pinball", None)
+    assert "not estimated without labels" in score.reason
