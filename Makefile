@@ -4,7 +4,7 @@
 # Our own code is compiled once, not by each of the hundreds of processes that a run of the tests
 # starts, also on a machine that writes no bytecode otherwise.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup demo test test-long coverage lint format lock clean
+.PHONY: help setup demo demo-drift test test-long coverage lint format lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -14,6 +14,9 @@ setup: ## the environments and the Pulumi engine, without running anything
 
 demo: setup ## bring the platform up on this machine and run the ML loop on real flights
 	@.venv/bin/esteira demo
+
+demo-drift: setup ## nine months pass on that platform: drift, alarm, retraining, release
+	@.venv/bin/esteira demo --drift
 
 # More workers than processors: much of the time is spent waiting for what a test has set going.
 test: setup ## the tests, but for the long ones

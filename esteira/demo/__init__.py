@@ -19,6 +19,7 @@ _HINTS: Final = (
     ("esteira accounting flight-delay", "where every message ended"),
     ("esteira dead-letters list flight-delay", "what was refused, and why"),
     ("esteira release status flight-delay", "which model serves; `rollback` returns"),
+    ("esteira alerts", "who was told what"),
     ("esteira local logs", "of every service and workload"),
     ('eval "$(esteira local env)"', "point your own Google client here"),
     ("esteira demo --drift", "nine months pass: drift, alarm, retraining"),
@@ -35,6 +36,20 @@ def run(console: Console) -> dict[str, Any]:
 
     Returns:
         The report that `esteira demo --json` prints.
+    """
+    return play(console)[0]
+
+
+def play(console: Console, *, watched: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the stages.
+
+    Args:
+        console: for people.
+        watched: whether the monitors look at the last weeks too; not where months follow, which
+            tell the same at length.
+
+    Returns:
+        The report that `esteira demo --json` prints, and the stack's outputs of the product.
     """
     stages = Stages(console)
     with stages.stage("cloud", "The local cloud") as stage:
@@ -98,13 +113,17 @@ def run(console: Console) -> dict[str, Any]:
         model.batch_predict(own["batch"]["job"], stage)
         batch_rows = model.batch_rows(product, own["tables"]["predictions"]["batch"])
         stage.say(f"{batch_rows:,} predictions in [cyan]{own['tables']['predictions']['batch']}[/]")
-    with stages.stage("monitor", "The monitors look at the last week") as stage:
-        findings = model.monitored(product)
-        _tell(stage, findings)
+    drift: dict[str, Any] | None = None
+    if watched:
+        from esteira.demo import weeks
+
+        title = "The monitors look at two weeks, by their schedule"
+        with stages.stage("drift", title) as stage:
+            drift = weeks.watch(product, own, stage).document()
 
     url = f"{endpoints.url('rest')}/v1/{own['endpoint']['name']}:predict"
     _next(console, stages.total(), own, url, model.instance(product, asked[0]))
-    return {
+    report = {
         "resources": resources,
         "published": published.total,
         "ingested": total.ingested,
@@ -127,10 +146,11 @@ def run(console: Console) -> dict[str, Any]:
         "release": released,
         "predictions": [asdict(one) for one in shown],
         "batch_rows": batch_rows,
-        "monitored": {one.kind: one.verdict for one in findings},
+        "drift": drift,
         "endpoint": url,
         "seconds": {**stages.seconds, "total": stages.total()},
     }
+    return report, own
 
 
 def cloud(stage: Stage) -> Any:
@@ -195,16 +215,6 @@ def _release(
     kept = f", {before} is kept for a roll-back" if before else ""
     stage.say(f"version {done.status.champion} has all traffic{kept}")
     return {"released": True, "version": done.status.champion, "previous": before}
-
-
-def _tell(stage: Stage, findings: list[Any]) -> None:
-    """What one window says, a breach a line."""
-    breaches = [one for one in findings if one.verdict == "drifted"]
-    for one in breaches:
-        named = ", ".join(f"{top.feature} {top.score:.2f}" for top in one.top[:3])
-        stage.say(f"[yellow]{one.kind}[/]: {named}; it is an alarm if it lasts")
-    if not breaches:
-        stage.say("nothing drifted")
 
 
 def _show(console: Console, shown: list[Any]) -> None:

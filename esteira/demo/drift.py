@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-import urllib.request
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from esteira.demo import drift_journal, drift_scenario, scenario
+from esteira.demo import drift_journal, drift_scenario, inbox, scenario
 from esteira.demo.drift_journal import Journal, Looked, MonthDone
 from esteira.demo.stages import Stage, Stages
 
@@ -21,8 +19,6 @@ DRIFT: Final = "drift"
 """The kind of alarm that names features."""
 NAMED: Final = 3
 """Features that are shown of a month's breach; the report has all."""
-_SAYING: Final = ("text", "title", "summary", "subject", "content")
-"""Fields of a message, of whatever channel, that are for people to read."""
 
 
 def run(console: Console) -> dict[str, Any]:
@@ -39,12 +35,12 @@ def run(console: Console) -> dict[str, Any]:
     with stages.stage("cloud", "The local cloud") as stage:
         demo.cloud(stage)
         served = _champion()
-    if not served:
-        demo.run(console)
-        begun = time.monotonic()
-    # Also where it is up: its monitors and alerts are to be those of this checkout.
-    outputs, _ = demo.platform(stages, console)
-    own = outputs["products"][scenario.PRODUCT]
+    if served:
+        # Its monitors and alerts are to be those of this checkout.
+        outputs, _ = demo.platform(stages, console)
+        own = outputs["products"][scenario.PRODUCT]
+    else:
+        _, own = demo.play(console, watched=False)
     # pandas and Google's clients are imported from here on.
     from esteira.demo.drift_data import Landing
     from esteira.demo.drift_replay import Replay
@@ -52,14 +48,14 @@ def run(console: Console) -> dict[str, Any]:
 
     product = products.load(scenario.PRODUCT)
     journal = _begun(product)
+    spent, played = journal.seconds, False
     landing = Landing(product, own["buckets"]["landing"].removeprefix("gs://"))
-    with stages.stage("land", "April to December land as files") as stage:
-        rows = sum(landing.land(start, end) for start, end in drift_scenario.landings())
-        stage.say(f"{rows:,} rows; Dataflow takes them in while the months pass")
-    replay = Replay(product, own, journal, landing, _inbox)
-    spent = journal.seconds
+    replay = Replay(product, own, journal, landing, inbox.messages)
     told = False
     with contextlib.closing(replay):
+        with stages.stage("land", "The first of April to December land as files") as stage:
+            rows = replay.begin()
+            stage.say(f"{rows:,} rows; Dataflow takes them in, and the others, as months pass")
         for month in drift_scenario.MONTHS:
             with stages.stage(month.name, f"{month.start:%B}") as stage:
                 again = journal.month(month.name).done
@@ -67,13 +63,18 @@ def run(console: Console) -> dict[str, Any]:
                 _say(stage, product.gate.metric, found, first_alarm=not told)
             told = told or (found.looked is not None and bool(found.looked.alarms))
             if not again:
+                played = True
                 journal.seconds = spent + time.monotonic() - begun
                 journal.save()
-    with stages.stage("accounts", "Where the files' lines ended") as stage:
-        accounts = landing.accounts()
-        ingested = sum(one.ingested for _, one in accounts)
-        dead = sum(one.dead_letters for _, one in accounts)
-        stage.say(f"{ingested:,} ingested, {dead} dead letters, none lost")
+        with stages.stage("accounts", "Where the files' lines ended") as stage:
+            accounts = replay.accounts()
+            ingested = sum(one.ingested for _, one in accounts)
+            dead = sum(one.dead_letters for _, one in accounts)
+            stage.say(f"{ingested:,} ingested, {dead} dead letters, none lost")
+    if played:
+        # Of the whole command, the demonstration before it included where it was run first.
+        journal.seconds = spent + time.monotonic() - begun
+        journal.save()
     report = document(journal)
     _table(console, product.gate.metric, journal)
     console.print(
@@ -146,17 +147,7 @@ def _begun(product: Any) -> Journal:
     champion = registry.get(CHAMPION).number
     manifests = {one: registry.get(one).manifest() for one in registry.numbers()}
     versions = [(number, one.run, one.training.end) for number, one in manifests.items()]
-    return drift_journal.begin(versions, champion, heard=len(_inbox()))
-
-
-def _inbox() -> list[dict[str, Any]]:
-    """What people have got so far, oldest first."""
-    from workloads import gcp
-
-    url = gcp.alert_inbox()
-    assert url is not None, "this is the local cloud"
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # of the local cloud
-        return json.load(answer)["messages"]
+    return drift_journal.begin(versions, champion, heard=len(inbox.messages()))
 
 
 def _say(stage: Stage, metric: str, found: MonthDone, *, first_alarm: bool) -> None:
@@ -178,8 +169,8 @@ def _say(stage: Stage, metric: str, found: MonthDone, *, first_alarm: bool) -> N
     if first_alarm and looked is not None and looked.alarms:
         stage.say(f"[dim]report: {escape(looked.report)}[/]")
         # Each kind of alarm has a message; the one about what is gravest tells of all.
-        message = max(found.alerts, key=lambda one: len(_lines(one["body"])))
-        for line in _lines(message["body"]):
+        message = max(found.alerts, key=lambda one: len(inbox.lines(one["body"])))
+        for line in inbox.lines(message["body"]):
             stage.say(f"  [cyan]{escape(line)}[/]")
         stage.say(f"[dim]{len(found.alerts)} messages in the inbox; `esteira alerts`[/]")
     if found.waits:
@@ -195,21 +186,6 @@ def _say(stage: Stage, metric: str, found: MonthDone, *, first_alarm: bool) -> N
             stage.say(f"[green]version {run.version} has all traffic[/]")
         elif run.gate != "rejected":
             stage.say(f"[yellow]{escape(run.why)}[/]")
-
-
-def _lines(body: Any) -> list[str]:
-    """What a message says, without what makes it a card."""
-    if isinstance(body, str):
-        return [one for one in body.splitlines() if one.strip()]
-    if isinstance(body, list):
-        return [line for one in body for line in _lines(one)]
-    if isinstance(body, dict):
-        if "title" in body and "value" in body:  # a fact of a card
-            return [f"{body['title']}: {body['value']}"]
-        texts = [one for name, one in body.items() if name in _SAYING and isinstance(one, str)]
-        nested = [one for one in body.values() if isinstance(one, dict | list)]
-        return [line for one in [*texts, *nested] for line in _lines(one)]
-    return []
 
 
 def _table(console: Console, metric: str, journal: Journal) -> None:

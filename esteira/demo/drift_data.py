@@ -64,13 +64,15 @@ class Landing:
         """Wait until everything that was landed of before `until` is in the tables.
 
         Raises:
-            NothingArrives: a job failed, or none made progress; says which.
+            NothingArrives: a job failed, or none made progress, or it was never landed.
         """
         while self._arrived < len(self._parts):
             _await_jobs(self._parts[self._arrived].jobs, doing)
             self._arrived += 1
             if self._parts[self._arrived - 1].end >= until:
                 return
+        if not self._parts or self._parts[-1].end < until:
+            raise NothingArrives(f"what happened before {until.isoformat()} has not landed")
 
     def accounts(self) -> list[tuple[HistoryFile, Account]]:
         """Where the lines of each file ended.

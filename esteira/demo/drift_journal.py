@@ -107,7 +107,7 @@ class Journal(msgspec.Struct, kw_only=True):
     heard: int = 0
     """Messages of the inbox that are told of already, or were there before."""
     seconds: float = 0.0
-    """That all runs took together."""
+    """That the commands took together which have played it, from their start to their end."""
     months: dict[str, MonthDone] = {}
 
     @property

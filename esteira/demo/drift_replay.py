@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from esteira.demo import drift_scenario, scheduled
 from esteira.demo.data import Say
 from esteira.demo.drift_data import Landing
 from esteira.demo.drift_journal import Finding, Journal, Looked, MonthDone, Retrained, Served
@@ -18,10 +19,11 @@ from esteira.release_runs import actor
 from workloads import gcp
 from workloads.database import DatabaseSettings
 from workloads.gate import decision as gate
-from workloads.monitoring import job as monitoring
+from workloads.ingestion.accounting import Account
 from workloads.monitoring.window import Window
 from workloads.product import Product
 from workloads.registry import Registry
+from workloads.replay.history import HistoryFile
 from workloads.retraining import turn as retraining
 from workloads.retraining.runs import Run, RunState
 from workloads.retraining.settings import RetrainingSettings
@@ -70,7 +72,10 @@ class Replay:
         self._landing = landing
         self._inbox = inbox
         self._versions = Versions(product)
+        # Rows land and are asked for in the order of their months, whatever those wait for.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="months")
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="scores")
+        self._landed: list[Future[int]] = []
         self._fetched: dict[Month, Future[MonthRows]] = {}
         records = own["release"]
         self._database = DatabaseSettings(
@@ -78,6 +83,44 @@ class Replay:
             database_name=records["database"],
             database_user=records["database_user"],
         )
+
+    def begin(self) -> int:
+        """Land the first files, and let the others follow while months pass; rows of the first.
+
+        Each month's rows are asked for as soon as they are there: on two processors they cost no
+        time, and nothing sees them before their month.
+
+        Raises:
+            NoDataset: the product brings none.
+        """
+        if not self._journal.months:
+            self._settle()
+        spans = drift_scenario.landings()
+        first = self._landing.land(*spans[0])
+        for index, month in enumerate(MONTHS):
+            if not self._journal.month(month.name).done:
+                self._fetched[month] = self._ahead.submit(self._fetch, month)
+            part, later = divmod(index, drift_scenario.LANDED_AT_ONCE)
+            if not later and part + 1 < len(spans):
+                self._landed.append(self._ahead.submit(self._landing.land, *spans[part + 1]))
+        return first
+
+    def accounts(self) -> list[tuple[HistoryFile, Account]]:
+        """Where the lines of each file ended.
+
+        Raises:
+            NothingArrives: of some file, lines are nowhere.
+        """
+        for one in self._landed:
+            one.result()
+        return self._landing.accounts()
+
+    def _settle(self) -> None:
+        """What was asked for before is of a time that the replay leaves behind."""
+        with opened(self._database, actor()) as store:
+            if waiting := store.waiting(self._product.name):
+                why = "asked for before the replay of April to December, which asks anew"
+                store.refuse(waiting, why, MONTHS[0].start)
 
     def play(self, month: Month, doing: Say) -> MonthDone:
         """Play one month to its end; what was done of it before is not done again.
@@ -92,10 +135,12 @@ class Replay:
             return found
         rows = self._rows(month, doing)
         if found.looked is None:
-            self._score(rows, found, doing)
+            self._predict(rows, found, doing)
+            # The monitors are a process of their own, and do not need them.
+            scored = self._beside.submit(self._score, rows, found)
             self._look(month, found, doing)
+            scored.result()
             self._journal.save()
-        self._fetch_after(month)
         self._retrain(month, found, doing)
         self._hear(found)
         found.done = True
@@ -105,41 +150,37 @@ class Replay:
     def close(self) -> None:
         """Wait for what was asked ahead of its use, if anything was."""
         self._ahead.shutdown(cancel_futures=True)
+        self._beside.shutdown(cancel_futures=True)
 
     def _rows(self, month: Month, doing: Say) -> MonthRows:
         doing(f"{month.name}: asking BigQuery for its rows")
         fetched = self._fetched.pop(month, None)
-        return self._fetch(month, doing) if fetched is None else fetched.result()
+        return self._fetch(month) if fetched is None else fetched.result()
 
-    def _fetch(self, month: Month, doing: Say = lambda _: None) -> MonthRows:
-        self._landing.await_rows(month.looked_at, doing)
+    def _fetch(self, month: Month) -> MonthRows:
+        self._landing.await_rows(month.looked_at, lambda _: None)
         rows = MonthRows(self._product, month)
         rows.table  # noqa: B018  # asked for now, and kept
         return rows
 
-    def _fetch_after(self, month: Month) -> None:
-        """Ask for the rows of the month after while this one's model is trained: on two processors
-        they cost no time. Nothing sees them before their month."""
-        after = MONTHS.index(month) + 1
-        if after < len(MONTHS):
-            self._fetched[MONTHS[after]] = self._ahead.submit(self._fetch, MONTHS[after])
-
-    def _score(self, rows: MonthRows, found: MonthDone, doing: Say) -> None:
+    def _predict(self, rows: MonthRows, found: MonthDone, doing: Say) -> None:
         found.rows = rows.table.num_rows
+        version = self._journal.timeline[-1][1]
+        doing(f"{rows.month.name}: version {version} answers {found.rows:,} questions")
+        self._versions.predict(rows, version)
+
+    def _score(self, rows: MonthRows, found: MonthDone) -> None:
         timeline = self._journal.timeline
-        doing(f"{rows.month.name}: version {timeline[-1][1]} answers {found.rows:,} questions")
-        self._versions.predict(rows, timeline[-1][1])
         found.without = self._versions.score(rows, timeline[:1])
         found.with_retraining = self._versions.score(rows, timeline)
 
     def _look(self, month: Month, found: MonthDone, doing: Say) -> None:
-        outcome = monitoring.monitor(
+        outcome = scheduled.run_monitor(
             self._product,
+            self._own,
             Window(start=month.start, end=month.end),
-            at=month.looked_at,
-            as_of=month.looked_at,
-            edge=monitoring.Edge.of(self._product, self._database),
-            progress=lambda step: doing(f"{month.name}: {step}"),
+            month.looked_at,
+            lambda step: doing(f"{month.name}: {step}"),
         )
         looked = Looked(
             findings=tuple(

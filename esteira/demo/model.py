@@ -12,11 +12,6 @@ from workloads import gcp
 from workloads.features.query import FeatureQuery
 from workloads.gate import decision as gate
 from workloads.gate.decision import Decision
-from workloads.monitoring import verdicts
-from workloads.monitoring.champion import Champion
-from workloads.monitoring.job import last_window
-from workloads.monitoring.measuring import measure
-from workloads.monitoring.verdicts import Finding
 from workloads.product import Product
 from workloads.registry import Registry
 from workloads.release.endpoint import Endpoint
@@ -79,18 +74,6 @@ def train(product: Product, outputs: dict[str, Any], stage: Stage) -> Registrati
 def judge(product: Product, version: str) -> Decision:
     """Ask the gate whether the version may replace the champion."""
     return gate.decide(product, version)
-
-
-def monitored(product: Product) -> list[Finding]:
-    """What the monitors say of the last whole week before the scenario's present.
-
-    Only looks: one window alone raises no alarm, and what the schedule finds later has no part of
-    it before it.
-    """
-    champion = Champion.of(product)
-    window = last_window(product, scenario.PRESENT)
-    measured = measure(champion, window, at=scenario.PRESENT)
-    return verdicts.judge(product, measured, {}, [], champion.expected)
 
 
 def questions(product: Product) -> list[dict[str, Any]]:

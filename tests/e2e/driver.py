@@ -28,6 +28,8 @@ class Platform:
     state: Path
     report: dict[str, Any] = field(default_factory=dict)
     """Of the demonstration."""
+    took: float = 0.0
+    """Seconds that it took, by the clock of who ran it."""
     made_at_kill: int = 0
     """Resources that stood when the first `up` was killed."""
 

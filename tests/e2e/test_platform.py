@@ -123,15 +123,40 @@ class TestTheDemonstration:
         assert len({one["probability"] for one in shown}) > 1
         assert platform.report["batch_rows"] > 300
 
-    def test_the_monitors_looked_at_its_last_week(self, platform: Platform) -> None:
-        monitored = platform.report["monitored"]
-        # A week of 6,000 flights can be judged, and what servers were shown is what was trained on.
-        assert monitored["drift"] in {"quiet", "drifted"}
-        assert monitored["skew"] in {"quiet", "unknown"}
+    def test_what_drifts_for_two_weeks_is_an_alarm_that_people_get(
+        self, platform: Platform
+    ) -> None:
+        drift = platform.report["drift"]
+        assert drift["monitored"]["drift"] == "drifted"
+        # What servers were shown is what was trained on.
+        assert drift["monitored"]["skew"] in {"quiet", "unknown"}
+        alarm = drift["alarm"]
+        assert alarm["kind"] == "drift"
+        # Of the end of March after a model that has seen winter.
+        assert alarm["feature"] in {"temperature", "dew_point", "pressure"}
+        assert alarm["score"] > alarm["threshold"] > 0
+        assert alarm["window"]["start"].startswith("2013-03-25")
+        assert drift["alerts"]
+        assert all(alarm["feature"] in json.dumps(one["body"]) for one in drift["alerts"])
+
+    def test_the_monitors_were_started_by_the_scheduler(self, platform: Platform) -> None:
+        """As two executions of the Cloud Run job; the entry for their weeks is gone again."""
+        rest = platform.endpoints.url("rest")
+        place = "projects/esteira-local/locations/us-central1/jobs"
+        with urllib.request.urlopen(f"{rest}/v1/{place}") as answer:
+            entries = {one["name"].rpartition("/")[2] for one in json.load(answer)["jobs"]}
+        assert "flight-delay-monitor" in entries
+        assert "flight-delay-monitor-replay" not in entries
+        executions = f"{rest}/v2/{place}/flight-delay-monitor/executions"
+        with urllib.request.urlopen(executions) as answer:
+            ended = json.load(answer)["executions"]
+        assert len([one for one in ended if one.get("succeededCount") == 1]) >= 2
 
     def test_each_step_says_how_long_it_took(self, platform: Platform) -> None:
         seconds = platform.report["seconds"]
-        assert {"up", "ingest", "train", "gate", "release", "predict", "batch"} <= set(seconds)
+        assert {"up", "ingest", "train", "gate", "release", "predict", "batch", "drift"} <= set(
+            seconds
+        )
         assert sum(v for k, v in seconds.items() if k != "total") <= seconds["total"] + 1
 
 
@@ -321,6 +346,87 @@ class TestTheEndpoint:
 
     def test_both_registries_say_the_same(self, platform: Platform) -> None:
         assert platform.json("models", "reconcile", PRODUCT, "--check", "--json")
+
+
+AGAIN = """
+import sys
+import msgspec
+from esteira.session import connect
+from workloads import product as products
+from workloads.artifacts import Folder
+from workloads.registry import CHAMPION, Registry
+from workloads.training.registration import register, run_folder
+
+connect("local", lambda _: None)
+product = products.load(sys.argv[1])
+champion = Registry(product).get(CHAMPION)
+manifest = msgspec.structs.replace(champion.manifest(), run="the-same-again")
+folder = run_folder(product, manifest.run)
+for name in champion.folder.listed():
+    folder.write(name, champion.folder.read(name), "application/octet-stream")
+folder.write_json("manifest.json", manifest)
+print(register(product, manifest, champion.model.container_spec.image_uri).version)
+"""
+"""The champion registered once more, as a version of its own."""
+
+
+class TestARelease:
+    """By the command line, of a version that answers like the one before."""
+
+    @pytest.fixture(scope="class")
+    def second(self, platform: Platform) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-c", AGAIN, PRODUCT],
+            env=platform.env,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        return ended.stdout.split()[-1]
+
+    def test_of_a_second_version_serves_it(self, platform: Platform, second: str) -> None:
+        first = platform.report["model"]["version"]
+        done = platform.json(
+            "release", "promote", PRODUCT, "--version", second, "--direct",
+            "--whatever-the-gate-says", "--json",
+        )  # fmt: skip
+        assert done["ok"] is True
+        assert (done["champion"], done["previous"]) == (second, first)
+        assert done["watched_until"] is not None
+        shares = {one["version"]: one["share"] for one in done["served"]}
+        assert {version: share for version, share in shares.items() if share} == {second: 100}
+        assert platform.json("release", "status", PRODUCT, "--json")["champion"] == second
+
+    def test_is_taken_back_by_one_command(self, platform: Platform, second: str) -> None:
+        first = platform.report["model"]["version"]
+        back = platform.json(
+            "release", "rollback", PRODUCT, "--reason", "a drill", "--json", timeout=60
+        )
+        assert back["ok"] is True
+        assert (back["champion"], back["previous"]) == (first, None)
+        assert back["release"]["version"] == second
+        assert (back["release"]["state"], back["release"]["reason"]) == ("rolled_back", "a drill")
+        shares = {one["version"]: one["share"] for one in back["served"]}
+        assert {version: share for version, share in shares.items() if share} == {first: 100}
+        body = json.dumps({"instances": [question(platform)]}).encode()
+        assert post(platform.report["endpoint"], body)[0] == 200
+        newest = platform.json("release", "history", PRODUCT, "--json")[0]
+        assert newest["to"] in ("rolled_back", "full")
+
+    @pytest.mark.parametrize(
+        ("command", "said"),
+        [("rollback", "is kept as `previous`"), ("abort", "no release of flight-delay is under")],
+    )
+    def test_that_is_not_there_cannot_be_stopped(
+        self, platform: Platform, second: str, command: str, said: str
+    ) -> None:
+        del second
+        refused = platform.esteira("release", command, PRODUCT)
+        assert refused.returncode == 1
+        assert said in refused.stderr
 
 
 class TestBadInput:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from workloads import product as products
 from workloads.artifacts import ArtifactNotFound
 from workloads.database import DatabaseSettings
+from workloads.monitoring import outcomes
 from workloads.monitoring.job import Edge, monitor
 from workloads.monitoring.settings import MonitoringSettings
 from workloads.monitoring.store import StoreRefused
@@ -50,9 +51,12 @@ def main() -> int:
         outcome = monitor(
             product,
             window,
+            at=settings.measured_at,
+            as_of=settings.measured_at,
             edge=Edge.of(product, database),
             progress=lambda step: log.info("%s", step),
         )
+        outcomes.write(product, settings.cloud_run_execution, outcome)
     except (
         NoSuchVersion,
         ArtifactNotFound,

@@ -12,8 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class MonitoringSettings(BaseSettings):
     """Environment of the Cloud Run job `<product>-monitor`.
 
-    Its schedule starts it as it is, for the last whole window. The records are
-    `workloads.database`'s, where the stack has them.
+    Its schedule starts it as it is, for the last whole window; who starts it for another, as a
+    replay does, overrides the window and the moment. The records are `workloads.database`'s, where
+    the stack has them.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -33,6 +34,13 @@ class MonitoringSettings(BaseSettings):
     window_end: Annotated[
         AwareDatetime | None, Field(description="First instant after the window")
     ] = None
+    measured_at: Annotated[
+        AwareDatetime | None,
+        Field(description="Look, and ask for retraining, as if it were then: for replayed data"),
+    ] = None
+    cloud_run_execution: Annotated[
+        str, Field(description="Name of the job's execution, set by Cloud Run")
+    ] = ""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
