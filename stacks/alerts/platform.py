@@ -81,7 +81,7 @@ def database(
 
 
 def undelivered(subscription: pulumi.Input[str], desk: Desk, opts: pulumi.ResourceOptions) -> None:
-    """Make the alert that tells that Teams was not told."""
+    """Make the alert that tells that a channel was not told."""
     desk.policy(
         "undelivered-alerts",
         None,
@@ -99,7 +99,7 @@ def undelivered(subscription: pulumi.Input[str], desk: Desk, opts: pulumi.Resour
             )
         ],
         severity="ERROR",
-        title="alerts do not reach Teams",
+        title="alerts do not reach a channel",
         opts=opts,
         summary="The relay could not post an alert, however often it tried.",
     )
