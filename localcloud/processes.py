@@ -47,7 +47,7 @@ _INHERITED: Final = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE")
 
 # Runs in the child before the program. An exec wrapper and not a preexec_fn, because Python code
 # between fork and exec can deadlock in a parent that has threads.
-_LAUNCHER: Final = """\
+LAUNCHER: Final = """\
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
@@ -193,7 +193,7 @@ class Workload:
                 "-I",
                 "-S",
                 "-c",
-                _LAUNCHER,
+                LAUNCHER,
                 str(os.getpid()),
                 *self.argv,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.tied import tie
+
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -127,8 +129,10 @@ def forks(become: Callable[[dict[str, Any]], None]) -> None:
             pid, status = os.waitpid(question["ended"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         else:
+            parent = os.getpid()
             answer = os.fork()
             if answer == 0:
+                tie(parent)
                 _enter(question)
                 become(question)
                 sys.exit(0)

@@ -17,6 +17,7 @@ from localcloud.provider.realise.sql_database import Database
 from localcloud.provider.realise.sql_user import User
 from localcloud.services.postgres.client import await_ready
 from localcloud.services.postgres.cluster import Cluster, Instance
+from tests.tied import tied
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
@@ -37,11 +38,11 @@ class LocalCloud:
     def start(
         self, name: str, words: list[str], env: dict[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a process; its output goes to a log of its name."""
+        """Start a process, which ends with this one; its output goes to a log of its name."""
         self.home.logs.mkdir(parents=True, exist_ok=True)
         with (self.home.logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                words, cwd=CHECKOUT, env={**os.environ, **(env or {})}, stdout=log, stderr=log
+                tied(words), cwd=CHECKOUT, env={**os.environ, **(env or {})}, stdout=log, stderr=log
             )
         self.processes.append(process)
         return process
