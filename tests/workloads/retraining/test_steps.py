@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.workloads.conftest import IMAGES, Trained
 from tests.workloads.release.test_release import lenient, unreleased
+from tests.workloads.retraining.fakes import FakeSteps
 from workloads import gcp
 from workloads.database import DatabaseSettings
 from workloads.product import Product, Retraining
@@ -23,7 +24,7 @@ from workloads.retraining.requests import Reason, ask
 from workloads.retraining.settings import RetrainingSettings
 from workloads.retraining.store import Store
 from workloads.retraining.triggers import labelled, landed, look
-from workloads.retraining.turn import Ended, turn
+from workloads.retraining.turn import Ended, Outcome, turn
 from workloads.training import submit as submitting
 from workloads.training.run import TrainingRun
 
@@ -186,3 +187,57 @@ def test_rows_and_files_ask_once_for_as_many_as_have_come(
     (asked,) = store.waiting(product.name)
     assert asked.reason is Reason.ROWS
     assert asked.evidence["rows"] >= 1_000
+
+
+@pytest.fixture
+def landing(january: Product) -> Iterator[Callable[[], None]]:
+    """Ingestion takes in a file: a row of weather that was in no table before."""
+    (dataset,) = {january.raw(one) for one in january.sources}
+    table = f"`{gcp.project()}.{dataset}.weather`"
+    place = "gs://test/tomorrow.jsonl#1:1"
+
+    def land() -> None:
+        gcp.bigquery_client().query(
+            f"INSERT INTO {table} SELECT * REPLACE ('{place}' AS source, 'tomorrow' AS message_id,"
+            f" TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 HOUR) AS ingested_at)"
+            f" FROM {table} LIMIT 1"
+        ).result()
+
+    yield land
+    gcp.bigquery_client().query(f"DELETE FROM {table} WHERE source = '{place}'").result()
+
+
+@pytest.mark.parametrize("reason", [Reason.ROWS, Reason.FILE])
+def test_new_rows_and_a_new_file_start_a_run_when_the_debounce_has_passed(
+    reason: Reason,
+    retrainable: Product,
+    trained: Trained,
+    database: DatabaseSettings,
+    store: Store,
+    landing: Callable[[], None],
+) -> None:
+    registry = Registry(retrainable)
+    registry.move(CHAMPION, registry.get("1"))
+    assert retrainable.retraining is not None
+    switched = {"minimum_new_rows": 1_000} if reason is Reason.ROWS else {"on_new_file": True}
+    plan = dataclasses.replace(retrainable.retraining, **switched)
+    product = dataclasses.replace(retrainable, retraining=plan)
+    steps, now = FakeSteps(), AS_OF + timedelta(days=1)
+
+    def turned(hours: float) -> Outcome:
+        return turn(product, now + timedelta(hours=hours), database=database, steps=steps)
+
+    # Nothing has come since the champion: no file, and no row whose label it had not seen.
+    assert turned(-96 if reason is Reason.ROWS else 0).ended is Ended.NOTHING
+    landing()
+    waits = turned(0)
+    assert (waits.ended, [one.reason for one in waits.requests]) == (Ended.WAITS, [reason])
+    done = turned(1.1)
+    assert done.run is not None
+    assert done.run.reasons == (reason,)
+    assert [one.name for one in steps.submitted] == [done.run.name]
+    # The label of its last row has come.
+    assert done.run.read_until == datetime(2013, 1, 15, tzinfo=UTC)
+    # The same rows, or the same file, are the same request.
+    assert turned(2).ended is Ended.NOTHING
+    assert len(steps.submitted) == 1
