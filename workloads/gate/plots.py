@@ -1,4 +1,4 @@
-"""What a decision shows: both models on the same frozen rows."""
+"""What is drawn of models on frozen rows: of one alone, and of both that a decision compares."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.gate.calibration import calibration
 from workloads.gate.judgement import Judgement
 from workloads.gate.svg import CHALLENGER, CHAMPION, NEUTRAL, Plot, Points
+from workloads.metrics import Bin
 from workloads.product import Gate, Task
 from workloads.scoring import Answers
 
@@ -28,15 +30,14 @@ def plots(
     models = [("challenger", challenger, CHALLENGER)]
     if champion is not None:
         models.insert(0, ("champion", champion, CHAMPION))
-    found: dict[str, Plot] = {}
-    if task is Task.CLASSIFICATION:
-        found["roc.svg"] = _roc(truth, models)
-        found["precision-recall.svg"] = _precision_recall(truth, models)
-    else:
-        found["predictions.svg"] = _predictions(truth, challenger)
-        found["residuals.svg"] = _residuals(truth, models)
+    found = _curves(task, truth, models)
     if judgement.calibration is not None:
-        found["calibration.svg"] = _calibration(task, judgement)
+        sides = [
+            ("champion", judgement.champion_calibration, CHAMPION),
+            ("challenger", judgement.calibration, CHALLENGER),
+        ]
+        tables = [(name, one.bins, colour) for name, one, colour in sides if one is not None]
+        found["calibration.svg"] = _calibration(task, tables)
     if judgement.gains is not None:
         found["gain.svg"] = _gain(gate, judgement)
     if judgement.slices:
@@ -44,7 +45,36 @@ def plots(
     return {name: plot.render() for name, plot in found.items()}
 
 
+def of_model(task: Task, truth: NDArray[Any], answers: Answers) -> dict[str, str]:
+    """SVG documents by file name of one model, in the order in which they are shown.
+
+    Args:
+        task: of the product.
+        truth: the label of each row of the hold-out.
+        answers: what the model says of the same rows.
+    """
+    found = _curves(task, truth, [("model", answers, CHALLENGER)])
+    table = calibration(task, truth, answers)
+    if table is not None:
+        found["calibration.svg"] = _calibration(task, [("model", table.bins, CHALLENGER)])
+    return {name: plot.render() for name, plot in found.items()}
+
+
 type _Models = list[tuple[str, Answers, str]]
+type _Tables = list[tuple[str, tuple[Bin, ...], str]]
+
+
+def _curves(task: Task, truth: NDArray[Any], models: _Models) -> dict[str, Plot]:
+    """The last of the models is the one that a plot with room for one shows."""
+    if task is Task.CLASSIFICATION:
+        return {
+            "roc.svg": _roc(truth, models),
+            "precision-recall.svg": _precision_recall(truth, models),
+        }
+    return {
+        "predictions.svg": _predictions(truth, models[-1]),
+        "residuals.svg": _residuals(truth, models),
+    }
 
 
 def _roc(truth: NDArray[Any], models: _Models) -> Plot:
@@ -84,13 +114,14 @@ def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> Points:
     return list(zip(x[kept].tolist(), y[kept].tolist(), strict=True))
 
 
-def _predictions(truth: NDArray[Any], answers: Answers) -> Plot:
+def _predictions(truth: NDArray[Any], model: tuple[str, Answers, str]) -> Plot:
+    name, answers, colour = model
     low, high = np.percentile(np.r_[truth, answers.value], [0.5, 99.5]).tolist()
     plot = Plot("Predicted and true", "predicted", "true", (low, high), (low, high))
     plot.line([(low, low), (high, high)], NEUTRAL, dashed=True)
     kept = np.linspace(0, truth.size - 1, min(_DOTS, truth.size)).astype(int)
     pairs = zip(answers.value[kept].tolist(), np.asarray(truth)[kept].tolist(), strict=True)
-    plot.dots(list(pairs), CHALLENGER, "challenger", size=1.6)
+    plot.dots(list(pairs), colour, name, size=1.6)
     return plot
 
 
@@ -108,12 +139,7 @@ def _residuals(truth: NDArray[Any], models: _Models) -> Plot:
     return plot
 
 
-def _calibration(task: Task, judgement: Judgement) -> Plot:
-    sides = [
-        ("champion", judgement.champion_calibration, CHAMPION),
-        ("challenger", judgement.calibration, CHALLENGER),
-    ]
-    tables = [(name, one.bins, colour) for name, one, colour in sides if one is not None]
+def _calibration(task: Task, tables: _Tables) -> Plot:
     if task is Task.REGRESSION:
         plot = Plot("Truths within the interval", "tenth of the predictions, lowest first",
                     "share", (0.5, 10.5), (0, 1))  # fmt: skip

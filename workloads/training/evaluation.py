@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads import metrics
+from workloads.gate.plots import of_model
 from workloads.manifest import Example, Noise, Score
 from workloads.product import Product, Task
 from workloads.scoring import Answers, Scorer
@@ -95,6 +96,8 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
     answers_profile: Profile
     """Of the answers on the hold-out, and of the label there."""
     examples: list[Example]
+    plots: dict[str, str]
+    """SVG documents of the model on the hold-out, by file name."""
 
 
 def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
@@ -140,6 +143,7 @@ def evaluate(product: Product, model: bytes, parts: Extract) -> Evaluated:
         profile=of_features(product, training),
         answers_profile=of_answers(product, holdout, answers, threshold),
         examples=_examples(product, holdout, answers),
+        plots=of_model(product.task, truth, answers),
     )
 
 

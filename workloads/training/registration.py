@@ -17,6 +17,7 @@ from workloads.manifest import (
     MANIFEST,
     METRICS,
     MODEL,
+    PLOTS,
     PROFILE,
     Manifest,
     Score,
@@ -93,6 +94,8 @@ def write_artifacts(
     folder.write_json(PROFILE, evaluated.profile)
     folder.write_json(ANSWERS_PROFILE, evaluated.answers_profile)
     folder.write_json(EXAMPLES, evaluated.examples)
+    for name, plot in evaluated.plots.items():
+        folder.write(f"{PLOTS}/{name}", plot, "image/svg+xml")
     folder.write_json(MANIFEST, manifest)
     return manifest
 

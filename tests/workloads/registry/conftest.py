@@ -13,7 +13,17 @@ import pytest
 from tests.workloads.conftest import IMAGES, LocalCloud
 from workloads import gcp
 from workloads.artifacts import Folder
-from workloads.manifest import EVALUATION, MANIFEST, METRICS, MODEL, PROFILE, Data, Manifest, Score
+from workloads.manifest import (
+    EVALUATION,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    PLOTS,
+    PROFILE,
+    Data,
+    Manifest,
+    Score,
+)
 from workloads.product import Product
 from workloads.registry import SHA256, Registry, Version
 
@@ -85,6 +95,7 @@ def write_folder(product: Product, run: str, seed: int) -> Manifest:
     folder.write_json(METRICS, evaluation)
     folder.write(EVALUATION, "# Evaluation\n", "text/markdown")
     folder.write_json(PROFILE, {"distance": {"rows": 1000}})
+    folder.write(f"{PLOTS}/roc.svg", "<svg/>", "image/svg+xml")
     folder.write_json(MANIFEST, manifest)
     return manifest
 

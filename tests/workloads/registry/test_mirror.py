@@ -87,6 +87,7 @@ class TestFollowing:
         version = add("first-run", 1)
 
         place = seen.run("1")["info"]["artifact_uri"]
+        assert "plots/roc.svg" in version.folder.listed()
         for name in version.folder.listed():
             assert seen.server.download(place, name) == version.folder.read(name), name
 

@@ -14,7 +14,7 @@ import yaml
 
 from workloads import gcp
 from workloads.features.snapshot import thaw
-from workloads.manifest import EVALUATION, EXAMPLES, METRICS, MODEL, PROFILE, Example
+from workloads.manifest import EVALUATION, EXAMPLES, METRICS, MODEL, PLOTS, PROFILE, Example
 from workloads.product import Product
 from workloads.registry import CHALLENGER, Registry
 from workloads.scoring import Scorer, verify
@@ -95,6 +95,10 @@ class TestRun:
         assert {one.column for one in evaluation.slices} == set(january.gate.slices)
         assert "| roc_auc |" in folder.read(EVALUATION).decode()
         assert set(folder.read_json(PROFILE, dict)) == set(request.__struct_fields__)
+        drawn = {name for name in folder.listed() if name.startswith(f"{PLOTS}/")}
+        kinds = ("roc", "precision-recall", "calibration")
+        assert drawn == {f"{PLOTS}/{kind}.svg" for kind in kinds}
+        assert all(folder.read(one).startswith(b"<svg") for one in drawn)
 
     def test_splits_by_time_and_freezes_both_parts(self, january: Product, trained) -> None:
         manifest = Registry(january).get(trained.registration.version).manifest()

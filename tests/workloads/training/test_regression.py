@@ -243,6 +243,12 @@ class TestEvaluation:
             for one in evaluated.examples
         )
 
+    def test_is_drawn_as_a_regression(self, evaluated: evaluation.Evaluated) -> None:
+        assert list(evaluated.plots) == ["predictions.svg", "residuals.svg", "calibration.svg"]
+        for drawn in evaluated.plots.values():
+            assert drawn.startswith("<svg")
+            assert "model" in drawn
+
     def test_is_reported_in_words_of_minutes_and_not_of_classes(
         self, product: Product, evaluated: evaluation.Evaluated
     ) -> None:
