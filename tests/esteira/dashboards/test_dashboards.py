@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from esteira.cli import app as cli
-from esteira.dashboards import files, known, rules
+from esteira.dashboards import example, files, known, rules
 from esteira.dashboards.grafana import SOURCES, Board
 from esteira.dashboards.naming import Naming
 from esteira.dashboards.promql import read
@@ -32,16 +32,9 @@ RUNBOOKS = CHECKOUT / "docs" / "runbooks"
 ARGUMENTS = {"product": "flight-delay", "aip_storage_uri": "gs://models/run", "_env_file": None}
 
 
-PRODUCTS = ("flight-delay", "arrival-delay")
-"""Those that come with Esteira: a product that somebody adds changes no file of the examples."""
-EXAMPLES = CHECKOUT / "examples" / "dashboards"
-
-
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    return Settings.from_values(
-        {"environment": "prod", "project": "esteira-prod", "products": list(PRODUCTS)}
-    )
+    return example.settings()
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +67,7 @@ def queries(boards: dict[str, Any], ruled: list[Any]) -> list[str]:
 
 
 def test_the_examples_are_what_is_made(made: dict[Path, str]) -> None:
-    assert files.outdated(made, EXAMPLES) == [], (
-        "run `esteira dashboards generate --out examples/dashboards`"
-    )
+    assert files.outdated(made, example.FOLDER) == [], "run `python -m esteira.dashboards.example`"
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
@@ -145,13 +136,13 @@ class TestGrafana:
             "esteira-overview",
             *(
                 f"{name}-{what}"
-                for name in PRODUCTS
+                for name in example.PRODUCTS
                 for what in ("serving", "models", "stream")
                 if what != "stream" or products.load(name).own
             ),
         }
         overview = json.dumps(boards["esteira-overview"])
-        assert all(name in overview for name in PRODUCTS)
+        assert all(name in overview for name in example.PRODUCTS)
 
     def test_each_is_of_the_model(self, boards: dict[str, Any]) -> None:
         for uid, board in boards.items():
@@ -210,7 +201,7 @@ class TestRules:
     def test_each_product_is_told_of(self, ruled: list[Any]) -> None:
         assert [group["name"] for group in ruled] == [
             "esteira-servers",
-            *(f"esteira-{name}" for name in PRODUCTS),
+            *(f"esteira-{name}" for name in example.PRODUCTS),
         ]
         expected = {*KINDS} | {f"retraining-{one}" for one, *_ in HELD}
         expected |= {"endpoint-errors", "endpoint-latency", "serving-saturated", "stale-model"}
