@@ -154,8 +154,8 @@ class Publisher:
             )
 
     def _run(self) -> None:
-        publish = self._publish or self._connect()
-        while True:
+        publish = self._publish or self._connected()
+        while publish is not None:
             self._wake.wait()
             self._wake.clear()
             # More may come meanwhile; who ends the process does not wait for that.
@@ -164,6 +164,19 @@ class Publisher:
                 self._send(publish, messages)
             if self._ending.is_set() and not self._queue:
                 return
+
+    def _connected(self) -> Publish | None:
+        """What sends, once there is a client of Pub/Sub; none where the process ends before."""
+        pause = 0.1
+        while True:
+            try:
+                return self._connect()
+            except Exception:
+                # Whatever it is, the server goes on, and so does this thread.
+                log.exception("the prediction log has no client of Pub/Sub yet")
+            if self._ending.wait(pause):
+                return None
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _connect(self) -> Publish:
         client = gcp.publisher()
@@ -179,7 +192,16 @@ class Publisher:
                 entry = self._queue.popleft()
             except IndexError:
                 return
-            yield from self._messages(entry)
+            try:
+                messages = list(self._messages(entry))
+            except Exception:
+                # One request that cannot be written must not end the log of all others.
+                log.exception("%d predictions cannot be written to the log", len(entry))
+                with self._lock:
+                    self.dropped += len(entry)
+                    self.waiting = max(0, self.waiting - len(entry))
+                continue
+            yield from messages
 
     def _send(self, publish: Publish, messages: list[dict[str, Any]]) -> None:
         """Until the topic takes them, or says that it never will, or the process ends."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from workloads import contracts
+from workloads import contracts, gcp
 from workloads import product as products
 from workloads.prediction_log.contract import PredictionLogged
 from workloads.prediction_log.publisher import MOST_ROWS, Entry, Publisher, deployed
@@ -113,6 +113,61 @@ def test_what_the_topic_will_never_take_is_dropped_and_counted() -> None:
     log.add(entry())
     log.close(10)
     assert (calls, log.dropped, log.sent) == ([2, 1], 2, 1)
+
+
+def test_a_request_that_cannot_be_written_is_dropped_and_the_log_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken: list[Any] = []
+    log = Publisher("p", TOPIC, publish=taken.extend)
+    log.start()
+    log.add(entry(rows=2))
+    # The second row is no row of a contract.
+    broken = entry(rows=2)
+    broken.rows = [Row(), object()]
+    log.add(broken)
+    log.add(entry(at=1e300))
+    log.add(entry())
+    log.close(10)
+    assert (len(taken), log.sent, log.dropped, log.waiting) == (3, 3, 3, 0)
+    assert "2 predictions cannot be written to the log" in caplog.text
+
+
+def test_without_a_client_it_tries_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    faults = [OSError("no credentials"), OSError("no credentials")]
+
+    def publisher() -> Any:
+        if faults:
+            raise faults.pop()
+        return object()
+
+    def publish(client: Any, topic: str, messages: list[Any], **more: Any) -> None:
+        taken.extend(messages)
+
+    monkeypatch.setattr(gcp, "publisher", publisher)
+    monkeypatch.setattr(gcp, "publish", publish)
+    log = Publisher("p", TOPIC)
+    log.start()
+    log.add(entry(rows=3))
+    deadline = time.monotonic() + 10
+    while log.sent < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    log.close(10)
+    assert (len(taken), log.sent, log.dropped) == (3, 3, 0)
+
+
+def test_the_end_does_not_wait_for_a_client_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def publisher() -> Any:
+        raise OSError("no credentials")
+
+    monkeypatch.setattr(gcp, "publisher", publisher)
+    log = Publisher("p", TOPIC)
+    log.add(entry(rows=3))
+    began = time.monotonic()
+    log.close(10)
+    assert time.monotonic() - began < 5
+    assert (log.sent, log.dropped) == (0, 3)
 
 
 def test_the_end_does_not_wait_for_a_topic_that_is_not_there() -> None:
