@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,6 +30,17 @@ def error(
     """An error, in the form of Google's APIs."""
     document = {"error": {"code": code, "status": status, "message": message, "details": []}}
     return Answer(code, msgspec.json.encode(document), headers=headers)
+
+
+def in_words(answer: Answer) -> Answer:
+    """An answer as the Open Inference Protocol has it: where it is an error, a text and no more."""
+    if answer.status < 400:
+        return answer
+    document = msgspec.json.decode(answer.body)
+    if isinstance(document["error"], str):
+        return answer
+    words = msgspec.json.encode({"error": document["error"]["message"]})
+    return answer._replace(body=words)
 
 
 def nothing_released(product: str) -> Answer:
@@ -91,6 +103,12 @@ def too_slow(seconds: float) -> Answer:
 def not_found(path: str, known: str) -> Answer:
     """No such route."""
     return error(404, "NOT_FOUND", f"there is nothing at {path}; allowed: {known}")
+
+
+def not_served(version: str, known: Sequence[str]) -> Answer:
+    """A model answers, but none of this version."""
+    allowed = ", ".join(known) or "no version, as nobody said which this is"
+    return error(404, "NOT_FOUND", f"version is {version}; allowed: {allowed}")
 
 
 def wrong_method(method: str, allowed: str) -> Answer:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -109,6 +110,7 @@ class App:
         self._predict = settings.aip_predict_route
         model = f"/v2/models/{self.product.name}"
         self._infer = f"{model}/infer"
+        self._versions = f"{model}/versions/"
         self._documents: Any = None
         self._gets: dict[str, Callable[[], Answer]] = {
             settings.live_route: self._health.live,
@@ -136,16 +138,38 @@ class App:
             await self._answered(VERTEX, self._vertex, scope, receive, send)
         elif path == self._infer and method == "POST":
             await self._answered(OPEN, self._open, scope, receive, send)
-        elif path in (self._predict, self._infer):
+        elif path == self._predict:
             await self._send(send, answers.wrong_method(method, "POST"))
+        elif path == "/v2" or path.startswith("/v2/"):
+            await self._opened(scope, receive, send)
         elif (get := self._gets.get(path)) is not None:
-            allowed = method in ("GET", "HEAD")
-            await self._send(send, get() if allowed else answers.wrong_method(method, "GET"))
-        elif path.startswith("/v2/"):
-            known = ", ".join(one for one in (*self._gets, self._infer) if one.startswith("/v2/"))
-            await self._send(send, answers.not_found(shown(path), known))
+            await self._send(send, _got(get, method))
         else:
             await self._framework(scope, receive, send)
+
+    async def _opened(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is seldom asked by the Open Inference Protocol: of a version, or of the server."""
+        path, method = scope["path"], scope["method"]
+        get = self._gets.get(path)
+        posted = path == self._infer
+        if path.startswith(self._versions):
+            version, _, what = path.removeprefix(self._versions).partition("/")
+            posted = what == "infer"
+            if posted and method == "POST":
+                predict = partial(self._open, version=version)
+                await self._answered(OPEN, predict, scope, receive, send)
+                return
+            of_version = {"": self._health.model, "ready": self._health.open_ready}.get(what)
+            get = None if of_version is None else partial(of_version, version)
+        if posted:
+            answer = answers.wrong_method(method, "POST")
+        elif get is not None:
+            answer = _got(get, method)
+        else:
+            known = [one for one in (*self._gets, self._infer) if one.startswith("/v2")]
+            some = ", ".join([*known, f"{self._versions}..."])
+            answer = answers.not_found(shown(path), some)
+        await self._send(send, answers.in_words(answer))
 
     async def _answered(
         self,
@@ -178,7 +202,7 @@ class App:
             finally:
                 self.under_way -= 1
         self.metrics.answered(protocol, answer.status, time.perf_counter() - began)
-        await self._send(send, answer)
+        await self._send(send, answer if protocol == VERTEX else answers.in_words(answer))
 
     async def _vertex(self, body: bytes, scope: Scope, began: float) -> Answer:
         """`{"instances": [...]}` becomes `{"predictions": [...]}`."""
@@ -191,18 +215,27 @@ class App:
         document = {"predictions": chosen.model.answers(predicted)}
         return Answer(200, msgspec.json.encode(document))
 
-    async def _open(self, body: bytes, scope: Scope, began: float) -> Answer:
-        """Tensors in, tensors out."""
+    async def _open(
+        self, body: bytes, scope: Scope, began: float, version: str | None = None
+    ) -> Answer:
+        """Tensors in, tensors out; by one version, if it is named, whosever key comes along."""
         for name, _ in scope["headers"]:
             if name == b"inference-header-content-length":
                 allowed = "tensors in JSON: the binary extension is not spoken"
                 raise whole("Inference-Header-Content-Length", "a header", allowed)
         chosen_before = self._ready()
+        named = None
+        if version is not None:
+            named = self._health.find(version)
+            if named is None:
+                raise _Stopped(self._health.not_served(version))
         infer, question = v2.read(body, self._contract, self._max_rows, self._entity)
         v2.outputs_known(infer, chosen_before.model.manifest)
         if isinstance(question, Unresolved):
             question = await self._look_up(question)
         chosen = self._chosen(question, scope) or chosen_before
+        if named is not None:
+            chosen = named
         predicted = await self._scored(chosen, question, began)
         model = chosen.model
         document = v2.answer(infer, model.manifest, self.product.name, model.version, predicted)
@@ -368,6 +401,11 @@ def build(
 ) -> App:
     """The application of a server; see `App`."""
     return App(settings, models, publisher, lookup)
+
+
+def _got(get: Callable[[], Answer], method: str) -> Answer:
+    """What a route says that is only read."""
+    return get() if method in ("GET", "HEAD") else answers.wrong_method(method, "GET")
 
 
 async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:

@@ -103,6 +103,7 @@ class Connection(HttpToolsProtocol):
         self._lines = server_state
         self._unread = 0
         """Bytes that the parser holds, or threw away: of a head, or of what follows a body."""
+        self.url = b""
         self._refused = False
         self._state: tuple[str, Any] = ("", None)
         self._since = self.loop.time()
@@ -239,6 +240,8 @@ class Connection(HttpToolsProtocol):
             return
         self._forget()
         self._lines.refused(answer.status)
+        if self.url.startswith(b"/v2"):
+            answer = answers.in_words(answer)
         transport.set_protocol(_Deaf(self))
         self.flow.resume_reading()
         if cycle is not None and not cycle.response_complete:

@@ -19,6 +19,7 @@ from workloads.serving.settings import ServingSettings
 
 _JSON: Final = "application/json"
 _ERROR: Final = {"$ref": "#/components/schemas/Error"}
+_WORDS: Final = {"$ref": "#/components/schemas/ErrorInWords"}
 
 
 def build(settings: ServingSettings, product: Product) -> FastAPI:
@@ -42,18 +43,33 @@ def document(app: FastAPI, settings: ServingSettings, product: Product) -> dict[
     )
     schema.setdefault("components", {}).setdefault("schemas", {}).update(_schemas(product))
     model = f"/v2/models/{product.name}"
-    unready = {"503": _says("Says why: starting, nothing released, broken, or ending", _ERROR)}
+    why = "Says why: starting, nothing released, broken, or ending"
+    unready, open_unready = {"503": _says(why, _ERROR)}, {"503": _says(why, _WORDS)}
+    missing = open_unready | {"404": _says("No model of this version answers", _WORDS)}
+    version = [{"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}]
     running = {"200": _says("It does", {"type": "object"})}
     schema["paths"] |= {
         settings.aip_predict_route: {"post": _predict(settings, "Predict", "Predictions")},
         f"{model}/infer": {"post": _predict(settings, "Infer", "Inferred")},
+        f"{model}/versions/{{version}}/infer": {
+            "post": _predict(settings, "Infer", "Inferred", versioned=True),
+            "parameters": version,
+        },
         settings.live_route: _get("Whether the server runs, with a model or without", running),
         settings.aip_health_route: _get("Whether the model is ready", running | unready),
         "/v2/health/live": _get("Whether the server runs", running),
-        "/v2/health/ready": _get("Whether the model is ready", running | unready),
+        "/v2/health/ready": _get("Whether the model is ready", running | open_unready),
         "/v2": _get("What the server is", running),
-        model: _get("What the model takes and gives", running | unready),
-        f"{model}/ready": _get("Whether the model is ready", running | unready),
+        model: _get("What the model takes and gives", running | open_unready),
+        f"{model}/ready": _get("Whether the model is ready", running | open_unready),
+        f"{model}/versions/{{version}}": {
+            **_get("What a version takes and gives", running | missing),
+            "parameters": version,
+        },
+        f"{model}/versions/{{version}}/ready": {
+            **_get("Whether a version is ready", running | missing),
+            "parameters": version,
+        },
         "/metrics": _get(
             "Counters, as Prometheus reads them",
             {"200": {"description": "Text", "content": {"text/plain": {}}}},
@@ -63,9 +79,13 @@ def document(app: FastAPI, settings: ServingSettings, product: Product) -> dict[
     return schema
 
 
-def _predict(settings: ServingSettings, request: str, answer: str) -> dict[str, Any]:
+def _predict(
+    settings: ServingSettings, request: str, answer: str, *, versioned: bool = False
+) -> dict[str, Any]:
+    error = _ERROR if request == "Predict" else _WORDS
     body = {"required": True, "content": _content({"$ref": f"#/components/schemas/{request}"})}
     refused = {
+        "404": "No model of this version answers",
         "408": f"Did not arrive within {settings.body_seconds:g} s",
         "413": f"Larger than {settings.max_body_bytes} bytes",
         "422": "Says of each bad row the field and what is allowed",
@@ -73,15 +93,17 @@ def _predict(settings: ServingSettings, request: str, answer: str) -> dict[str, 
         "500": "The model failed at these rows",
         "503": "No model answers; says why",
     }
+    if not versioned:
+        del refused["404"]
     return {
         "summary": "Predict rows",
-        "operationId": request.lower(),
+        "operationId": f"{request.lower()}Version" if versioned else request.lower(),
         "requestBody": body,
         "responses": {
             "200": _says(
                 "One answer a row, in their order", {"$ref": f"#/components/schemas/{answer}"}
             ),
-            **{code: _says(text, _ERROR) for code, text in refused.items()},
+            **{code: _says(text, error) for code, text in refused.items()},
         },
     }
 
@@ -182,21 +204,21 @@ def _schemas(product: Product) -> dict[str, Any]:
             "required": ["error"],
             "properties": {
                 "error": {
-                    "anyOf": [
-                        {
-                            "type": "object",
-                            "required": ["code", "status", "message"],
-                            "properties": {
-                                "code": {"type": "integer"},
-                                "status": {"type": "string"},
-                                "message": {"type": "string"},
-                                "details": {"type": "array"},
-                            },
-                        },
-                        {"type": "string"},
-                    ]
+                    "type": "object",
+                    "required": ["code", "status", "message"],
+                    "properties": {
+                        "code": {"type": "integer"},
+                        "status": {"type": "string"},
+                        "message": {"type": "string"},
+                        "details": {"type": "array"},
+                    },
                 }
             },
+        },
+        "ErrorInWords": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {"error": {"type": "string"}, "details": {"type": "array"}},
         },
     }
 

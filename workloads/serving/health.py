@@ -10,7 +10,8 @@ from workloads.product import Product
 from workloads.serving import answers, v2
 from workloads.serving.answers import Answer
 from workloads.serving.batching import FAILURES, Batcher
-from workloads.serving.models import Chooser
+from workloads.serving.models import Chooser, Chosen
+from workloads.serving.request import shown
 
 
 class Health:
@@ -53,12 +54,26 @@ class Health:
             return self.no_model()
         return _json({"status": "ready", "model": chosen.model.manifest.run})
 
-    def open_ready(self) -> Answer:
-        """The same in the words of the Open Inference Protocol."""
+    def open_ready(self, version: str | None = None) -> Answer:
+        """The same in the words of the Open Inference Protocol; of one version, if it is named."""
         found = self.ready()
         if found.status != 200:
             return found
+        if version is not None and self.find(version) is None:
+            return self.not_served(version)
         return _json({"name": self._product.name, "ready": True})
+
+    def find(self, version: str) -> Chosen | None:
+        """The model of a version, if it answers anybody."""
+        found = (one for one in self._models.all() if version and one.model.version == version)
+        return next(found, None)
+
+    def not_served(self, version: str) -> Answer:
+        """It is not the version of any model that answers."""
+        return answers.not_served(shown(version), self._versions())
+
+    def _versions(self) -> list[str]:
+        return [one.model.version for one in self._models.all() if one.model.version]
 
     def no_model(self) -> Answer:
         """Why no model answers."""
@@ -75,14 +90,16 @@ class Health:
         version = f"{contract.NAME} v{contract.VERSION}"
         return _json({"name": "esteira", "version": version, "extensions": []})
 
-    def model(self) -> Answer:
-        """What it wants to know of a model."""
+    def model(self, version: str | None = None) -> Answer:
+        """What it wants to know of a model; of one version, if it is named."""
         chosen = self._models.choose(None)
         if chosen is None:
             return self.no_model()
-        product, model = self._product, chosen.model
+        if version is not None and (chosen := self.find(version)) is None:
+            return self.not_served(version)
+        product, manifest = self._product, chosen.model.manifest
         return _json(
-            v2.metadata(model.manifest, product.name, model.version, product.features.request)
+            v2.metadata(manifest, product.name, self._versions(), product.features.request)
         )
 
 

@@ -267,11 +267,13 @@ def outputs(manifest: Manifest, predicted: Predicted) -> dict[str, tuple[str, li
     return {names[0]: ("FP64", predicted.value), names[1]: ("BOOL", yes)}
 
 
-def metadata(manifest: Manifest, product: str, version: str, contract: type[Contract]) -> Any:
+def metadata(
+    manifest: Manifest, product: str, versions: list[str], contract: type[Contract]
+) -> Any:
     """What `/v2/models/{name}` says of a model."""
     return {
         "name": product,
-        "versions": [version] if version else [],
+        "versions": versions,
         "platform": "onnx_onnxv1",
         "inputs": [_described(one) for one in fields(contract)],
         "outputs": [

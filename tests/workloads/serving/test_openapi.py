@@ -21,6 +21,7 @@ from workloads.serving.app import App, build
 from workloads.serving.settings import ServingSettings
 
 INFER = "/v2/models/flight-delay/infer"
+VERSION = "/v2/models/flight-delay/versions/{version}"
 CONFIG: dict[str, Any] = {
     "seed": 20130101,
     "generation": {"max-examples": 10, "deterministic": True, "database": "none"},
@@ -61,11 +62,14 @@ def found(app: App, **config: Any) -> tuple[Counter[str], list[str]]:
 @pytest.mark.parametrize("examples", [10, pytest.param(50, marks=pytest.mark.long)])
 def test_each_answer_is_one_that_the_document_knows(examples: int) -> None:
     generation = {**CONFIG["generation"], "max-examples": examples}
-    sent, wrong = found(server(), generation=generation)
+    # Of what is asked in two places, the quick one asks in one.
+    both = [{"include-path": f"{VERSION}/infer", "enabled": examples > 10}]
+    sent, wrong = found(server(), generation=generation, operations=both)
     assert wrong == []
     assert set(sent) == {
         "POST /predict",
         f"POST {INFER}",
+        *([f"POST {VERSION}/infer"] if examples > 10 else []),
         *(
             f"GET {path}"
             for path in (
@@ -77,6 +81,8 @@ def test_each_answer_is_one_that_the_document_knows(examples: int) -> None:
                 "/v2/health/ready",
                 "/v2/models/flight-delay",
                 "/v2/models/flight-delay/ready",
+                VERSION,
+                f"{VERSION}/ready",
             )
         ),
     }

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.workloads.serving.asking import GOOD, Halves, ask, run
 from tests.workloads.serving.test_limits import INFER, TENSORS, app
+from workloads.product import Product
+from workloads.serving.app import build
+from workloads.serving.champion import Champion
+from workloads.serving.settings import ServingSettings
 
 
 def infer(halves: Halves, document: Any, headers: dict[str, str] | None = None) -> Any:
@@ -112,3 +117,71 @@ def test_it_tells_what_it_is(halves: Halves) -> None:
     assert said["/v2/health/live"].document == {"live": True}
     assert said["/v2/models/flight-delay/ready"].document["ready"] is True
     assert run(ask(one, path="/v2/models/other")).status == 404
+
+
+VERSIONS = "/v2/models/flight-delay/versions"
+
+
+def test_a_version_may_be_named(halves: Halves) -> None:
+    one = app(halves)
+    found = run(ask(one, json.dumps(TENSORS).encode(), path=f"{VERSIONS}/7/infer"))
+    assert (found.status, found.document["model_version"]) == (200, "7")
+    assert run(ask(one, path=f"{VERSIONS}/7")).document["versions"] == ["7"]
+    assert run(ask(one, path=f"{VERSIONS}/7/ready")).document["ready"] is True
+
+
+@pytest.mark.parametrize("path", ["8", "8/ready", "8/infer", "", "/infer", "07/infer", "7/other"])
+def test_another_version_is_not_there(halves: Halves, path: str) -> None:
+    body = json.dumps(TENSORS).encode() if path.endswith("infer") else None
+    found = run(ask(app(halves), body, path=f"{VERSIONS}/{path}"))
+    assert found.status == 404
+    if path.startswith("8"):
+        assert found.document == {"error": "version is '8'; allowed: 7"}
+
+
+def test_the_challenger_of_an_experiment_answers_who_names_it(flights: Product) -> None:
+    arms: Any = SimpleNamespace(
+        experiment=SimpleNamespace(challenger="8"), assign=lambda key: "champion"
+    )
+    chosen = ServingSettings(product="flight-delay", aip_storage_uri="gs://b/m")
+    both = Champion(chosen, arms)
+    both._model, both._challenger, both._looked = Halves(flights), Halves(flights, "8"), 1e12
+    one = build(chosen, both)
+    for path, version in ((f"{VERSIONS}/8/infer", "8"), (INFER, "7")):
+        found = run(ask(one, json.dumps(TENSORS).encode(), path=path))
+        assert found.document["model_version"] == version
+    assert run(ask(one, path="/v2/models/flight-delay")).document["versions"] == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (INFER, b"{", 422),
+        (INFER, b"x" * 200_000, 413),
+        (INFER, None, 405),
+        (INFER, json.dumps(TENSORS).encode(), 500),
+        (f"{VERSIONS}/8/infer", json.dumps(TENSORS).encode(), 404),
+        (f"{VERSIONS}/7/infer", None, 405),
+        ("/v2/health/ready", b"", 405),
+        ("/v2/none", None, 404),
+        ("/v2/", None, 404),
+    ],
+)
+def test_every_error_is_a_text(halves: Halves, path: str, body: Any, status: int) -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("no")
+
+    halves.fault = fail
+    found = run(ask(app(halves, max_body_bytes=100_000), body, path=path))
+    assert found.status == status
+    assert isinstance(found.document["error"], str)
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/health/ready", "/v2/models/flight-delay"])
+def test_so_it_is_where_no_model_answers(path: str) -> None:
+    chosen = ServingSettings(product="flight-delay", aip_storage_uri="gs://b/m")
+    body = json.dumps(TENSORS).encode() if path == INFER else None
+    found = run(ask(build(chosen, lambda: None), body, path=path))
+    assert found.status == 503
+    assert found.document["error"].startswith("no model of flight-delay is released yet")
+    assert found.headers["retry-after"] == "10"
