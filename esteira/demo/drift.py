@@ -168,11 +168,13 @@ def _say(stage: Stage, metric: str, found: MonthDone, *, first_alarm: bool) -> N
         stage.say(f"[{colour}]{word}[/] {one.kind}: {escape(named)}")
     if first_alarm and looked is not None and looked.alarms:
         stage.say(f"[dim]report: {escape(looked.report)}[/]")
-        # Each kind of alarm has a message; the one about what is gravest tells of all.
+        # Of what was said meanwhile, such as a recovery, the alarm says the most.
         message = max(found.alerts, key=lambda one: len(inbox.lines(one["body"])))
         for line in inbox.lines(message["body"]):
             stage.say(f"  [cyan]{escape(line)}[/]")
-        stage.say(f"[dim]{len(found.alerts)} messages in the inbox; `esteira alerts`[/]")
+        count = len(found.alerts)
+        word = "message" if count == 1 else "messages"
+        stage.say(f"[dim]{count} {word} in the inbox; `esteira alerts`[/]")
     if found.waits:
         stage.say(f"retraining waits: {escape(found.waits)}")
     run = found.retrained
