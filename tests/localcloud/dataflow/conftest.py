@@ -12,6 +12,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from tests.tied import tied
+
 _CHECKOUT = Path(__file__).resolve().parents[3]
 
 
@@ -23,7 +25,7 @@ def rest(rest_process: Callable[[str], Any]) -> Any:
 @pytest.fixture
 def bucket(rest: Any, until: Callable[..., Any]) -> Iterator[Any]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "localcloud.services.storage", "--home", str(rest.home.path)],
+        tied([sys.executable, "-m", "localcloud.services.storage", "--home", str(rest.home.path)]),
         cwd=_CHECKOUT,
     )
     try:

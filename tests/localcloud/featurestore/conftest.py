@@ -17,6 +17,7 @@ from localcloud.rest.app import build_app
 from localcloud.services import vertex
 from localcloud.services.postgres.client import await_end, await_ready
 from localcloud.services.postgres.cluster import Cluster, Instance
+from tests.tied import tied
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PLACE = "projects/p/locations/us-central1"
@@ -55,7 +56,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     Cluster(home).hold(Instance(project="p", name="esteira", region="us-central1"))
     with (home.logs / "postgres.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "localcloud.services.postgres", "--home", home.path],
+            tied([sys.executable, "-m", "localcloud.services.postgres", "--home", str(home.path)]),
             cwd=CHECKOUT,
             stdout=log,
             stderr=log,

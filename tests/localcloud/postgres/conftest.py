@@ -15,6 +15,7 @@ from localcloud import daemon
 from localcloud.home import Home
 from localcloud.services.postgres.client import await_end, await_ready
 from localcloud.services.postgres.cluster import Cluster, Instance
+from tests.tied import tied
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -31,9 +32,10 @@ class Postgres:
     def start(self) -> None:
         """Start the service, as the daemon does it."""
         self.home.logs.mkdir(parents=True, exist_ok=True)
+        module = "localcloud.services.postgres"
         with (self.home.logs / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "localcloud.services.postgres", "--home", self.home.path],
+                tied([sys.executable, "-m", module, "--home", str(self.home.path)]),
                 cwd=CHECKOUT,
                 stdout=log,
                 stderr=log,

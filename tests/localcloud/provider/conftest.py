@@ -23,6 +23,7 @@ from esteira.engine import install, state
 from esteira.engine.brief import BriefStack, KnownCommand
 from localcloud.home import Endpoints, Home
 from localcloud.services import bigquery
+from tests.tied import tied
 
 ROOT = Path(__file__).resolve().parents[3]
 READY_SECONDS = 90.0
@@ -50,7 +51,7 @@ class Cloud:
         log = (self.folder / f"{service}.log").open("ab")
         launch = command(service, self.home)
         self.children[service] = subprocess.Popen(
-            launch.words,
+            tied(launch.words),
             cwd=ROOT,
             env={**os.environ, **launch.env},
             stdout=log,

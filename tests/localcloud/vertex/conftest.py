@@ -22,6 +22,7 @@ from google.cloud.aiplatform.utils import resource_manager_utils
 from localcloud.home import Endpoints, Home
 from localcloud.images import Images
 from localcloud.rest.discovery import Api
+from tests.tied import tied
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -50,7 +51,7 @@ class Cloud:
         self.home.logs.mkdir(parents=True, exist_ok=True)
         with (self.home.logs / f"{service}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *words, "--home", str(self.home.path)],
+                tied([sys.executable, "-m", *words, "--home", str(self.home.path)]),
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,

@@ -19,6 +19,7 @@ import pytest
 
 from localcloud.home import Endpoints, Home
 from localcloud.services import bigquery as emulator
+from tests.tied import tied
 from workloads import contracts, gcp, product
 from workloads.ingestion import tables
 from workloads.product import Product
@@ -72,7 +73,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, E
             with (home.logs / f"{name}.log").open("wb") as log:
                 running.append(
                     subprocess.Popen(
-                        words, env={**os.environ, **env}, cwd=ROOT, stdout=log, stderr=log
+                        tied(words), env={**os.environ, **env}, cwd=ROOT, stdout=log, stderr=log
                     )
                 )
         for name in commands:
