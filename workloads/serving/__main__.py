@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,9 +18,9 @@ from pydantic import ValidationError
 from workloads.artifacts import ArtifactNotFound
 from workloads.prediction_log.publisher import Publisher
 from workloads.scoring import ModelRefused
-from workloads.serving.app import App, Lookup, build
+from workloads.serving.app import Lookup, build
 from workloads.serving.model import ServedModel
-from workloads.serving.models import Chooser, One
+from workloads.serving.models import Chooser, Given
 from workloads.serving.server import Server
 from workloads.serving.settings import ServingSettings
 
@@ -29,10 +28,11 @@ log = logging.getLogger("workloads.serving")
 
 
 def main() -> int:
-    """Load the model, then listen: nobody is answered by a model that was not verified.
+    """Listen, and load the model meanwhile: who is told that it is being loaded knows more than who
+    reaches nobody, and nobody is answered by a model that was not verified.
 
     A server that is given a folder ends where it holds no such model. One that is given an alias
-    listens before any model has it, and says so to whoever asks.
+    waits until a version has it, and says so to whoever asks.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -49,37 +49,42 @@ def main() -> int:
             else:
                 log.error("%s", fault["msg"])
         return 2
-    models: Chooser
-    if settings.model_alias:
-        models = _following(settings)
-    else:
-        try:
-            model = ServedModel.load(settings)
-        except (ModelRefused, ArtifactNotFound) as error:
-            log.error("%s", error)
-            return 1
-        log.info("serving %s run %s", model.manifest.product, model.manifest.run)
-        models = One(partial(_always, model), settings.variant)
+    given = None if settings.model_alias else Given(settings.variant)
+    models = given or _following(settings)
     publisher = Publisher(
         settings.product,
         settings.prediction_topic,
         deployed_model_id=settings.aip_deployed_model_id,
-        revision=settings.k_revision,
         most_waiting=settings.prediction_queue,
     )
-    app = build(settings, models, publisher, _lookup(settings))
-    publisher.start()
-    try:
-        _serve(app, settings)
-    finally:
-        publisher.close(settings.grace_seconds)
-    return 0
-
-
-def _serve(app: App, settings: ServingSettings) -> None:
     # uvicorn ends requests under way on SIGTERM, then raises the signal anew: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    Server(app, settings).run()
+    server = Server(build(settings, models, publisher, _lookup(settings)), settings)
+    if given is not None:
+        words = [settings, given, server]
+        threading.Thread(target=_load, args=words, name="load", daemon=True).start()
+    publisher.start()
+    try:
+        server.run()
+    finally:
+        publisher.close(settings.grace_seconds)
+    return 1 if server.failed else 0
+
+
+def _load(settings: ServingSettings, given: Given, server: Server) -> None:
+    """The model that the server was started for; it ends without."""
+    try:
+        model = ServedModel.load(settings)
+    except (ModelRefused, ArtifactNotFound) as error:
+        log.error("%s", error)
+        server.fail()
+    except Exception:
+        # Whatever it is, somebody has to hear of it, and to start another.
+        log.exception("the model cannot be loaded")
+        server.fail()
+    else:
+        log.info("serving %s run %s", model.manifest.product, model.manifest.run)
+        given.load(model)
 
 
 def _following(settings: ServingSettings) -> Chooser:
@@ -122,10 +127,6 @@ def _prepared(prepare: Callable[[], None]) -> None:
         prepare()
     except Exception as error:  # noqa: BLE001 - whatever it is, the questions meet it too
         log.warning("features cannot be looked up yet: %s", error)
-
-
-def _always(model: ServedModel) -> ServedModel:
-    return model
 
 
 if __name__ == "__main__":

@@ -39,8 +39,37 @@ class Chooser(Protocol):
         ...
 
 
+class Given:
+    """The one model that a server was started for: none until it is loaded."""
+
+    def __init__(self, variant: Variant = CHAMPION) -> None:
+        self._variant: Variant = variant
+        self._chosen: Chosen | None = None
+
+    def load(self, model: ServedModel) -> None:
+        """From now on it answers everybody."""
+        self._chosen = Chosen(model, self._variant)
+
+    def choose(self, key: str | None) -> Chosen | None:
+        """The one model, whatever the key."""
+        del key
+        return self._chosen
+
+    def all(self) -> list[Chosen]:
+        """The one model."""
+        return [] if self._chosen is None else [self._chosen]
+
+    def starting(self) -> bool:
+        """Whether it is being loaded."""
+        return self._chosen is None
+
+    def fault(self) -> str | None:
+        """None: a server that cannot load its one model ends."""
+        return None
+
+
 class One:
-    """One model answers everybody."""
+    """One model answers everybody, found anew for each."""
 
     def __init__(self, models: Models, variant: Variant = CHAMPION) -> None:
         self._models = models
@@ -58,9 +87,9 @@ class One:
         return [] if chosen is None else [chosen]
 
     def starting(self) -> bool:
-        """Never: who has no model yet has no `One`."""
+        """Never: whoever finds none knows that there is none."""
         return False
 
     def fault(self) -> str | None:
-        """None: a server that cannot load its one model ends."""
+        """None: whoever finds none knows that there is none."""
         return None

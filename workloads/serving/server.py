@@ -29,6 +29,8 @@ class Server(uvicorn.Server):
     """Serves one application until SIGTERM."""
 
     def __init__(self, app: App, settings: ServingSettings) -> None:
+        self.failed = False
+        """Whether it ends because it cannot do what it was started for."""
         self._app = app
         self._grace = settings.grace_seconds
         super().__init__(
@@ -61,6 +63,11 @@ class Server(uvicorn.Server):
             ("connections_limit", "As many, and idle ones make room", lambda: lines.most),
         ):
             metrics.watch(f"esteira_{name}", "gauge", text, value)
+
+    def fail(self) -> None:
+        """End, because there is nothing to serve. May be called on any thread."""
+        self.failed = True
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         """What is done ten times a second."""

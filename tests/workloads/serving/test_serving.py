@@ -199,6 +199,43 @@ def test_health_and_documents(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200
 
 
+def test_while_its_model_is_loaded_a_server_is_there_and_says_so() -> None:
+    """The storage takes the question and does not answer."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        socket.create_server(("127.0.0.1", 0)) as free,
+    ):
+        port = free.getsockname()[1]
+        free.close()
+        environment = {
+            **os.environ,
+            "PRODUCT": "flight-delay",
+            "HOST": "127.0.0.1",
+            "AIP_HTTP_PORT": str(port),
+            "AIP_STORAGE_URI": "gs://models/run",
+            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }
+        process = start(environment)
+        try:
+            deadline = time.monotonic() + 60
+            while not _listens(("127.0.0.1", port)):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert urllib.request.urlopen(url(environment, "/live"), timeout=10).status == 200
+            for path, body in (("/health", None), ("/predict", b'{"instances": [{}]}')):
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    urllib.request.urlopen(url(environment, path), data=body, timeout=10)
+                assert refused.value.status == 503
+                said = json.load(refused.value)["error"]["message"]
+                assert said == "the model of flight-delay is being loaded; ask again"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+            process.communicate()
+
+
 class TestTheContainer:
     """The process that Vertex AI starts, on a model that the pipeline made."""
 
