@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -117,15 +118,16 @@ def test_each_step_is_run_here_or_where_it_says() -> None:
         )
 
 
-def test_each_step_does_what_it_says(platform: Platform) -> None:
+def test_each_step_does_what_it_says(platform: Platform, tmp_path: Path) -> None:
     lines = [line for line in steps() if command(line) in RUN]
     # The runbooks are written for prod.
     local = [["local" if one == "prod" else one for one in shlex.split(line)] for line in lines]
     ended = subprocess.run(
         [sys.executable, "-c", ALL_AT_ONCE],
         input="".join(f"{json.dumps(words)}\n" for words in [*BEFORE, *local]),
-        env=platform.env,
-        cwd=CHECKOUT,
+        env={**platform.env, "PYTHONPATH": str(CHECKOUT)},
+        # A report is saved where one stands.
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
