@@ -33,7 +33,8 @@ _ALLOWED: Final = re.compile(
     r"|/(ajax-)?api/3\.0/mlflow/(datasets|logged-models|traces|server-info)(/.*)?"
     r"|/ajax-api/2\.0/mlflow/upload-artifact"
 )
-_REFUSED: Final = re.compile(r".*/runs/create-promptlab-run")
+# The first calls a model elsewhere; the second lets files past this server, unseen.
+_REFUSED: Final = re.compile(r".*/runs/create-promptlab-run|.*/artifacts/presigned-[^/]*url")
 _LOCATED: Final = re.compile(r"/(ajax-)?api/2\.0/mlflow/(experiments|model-versions)/create")
 _LOCATIONS: Final = ("artifact_location", "artifactLocation", "source")
 _OURS: Final = re.compile(r"(mlflow-artifacts|runs|models):/.*")
