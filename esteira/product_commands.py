@@ -110,7 +110,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a product, before anything of it is deployed. Exits 1 if any is."""
-    from esteira import product_check
+    from esteira import product_check, product_check_seeds
     from workloads import product as products
     from workloads import schemas
 
@@ -118,6 +118,9 @@ def check(
     if write:
         schemas.write(declared)
     findings = list(product_check.check(declared, _local_bigquery()))
+    # What cannot be called cannot be trained with.
+    if not any(one.what == "training" and one.passed is False for one in findings):
+        findings.append(product_check_seeds.check(declared))
     if as_json:
         print_json([one.as_dict() for one in findings])
     else:

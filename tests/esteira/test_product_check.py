@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from esteira import product_check, product_commands
+from esteira import product_check, product_check_seeds, product_commands
 from esteira.cli import app
 from workloads import product as products
 from workloads import schemas
 from workloads.product import Arrival, Product, Source
 from workloads.products.flight_delay.contracts import Flight
+from workloads.training.regression import IntervalRegressor
 
 ASKED = {"flight_id": "STRING", "asked_at": "TIMESTAMP", "minutes_late": "INTEGER"}
 
@@ -134,6 +135,85 @@ def test_a_training_function_without_a_seed_that_reruns_would_set_is_told(
     assert "training" not in failed(product)
 
 
+class TestSeeds:
+    """Trainings that the gate takes to be alike are compared."""
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(product_check_seeds, "ROWS", 400)
+
+    @pytest.fixture
+    def trained_by(self, product: Product, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """`trained_by(train)`: the product, with another training function."""
+
+        def replaced(train: Any) -> Product:
+            monkeypatch.setattr("workloads.products.arrival_delay.training.train", train)
+            return product
+
+        return replaced
+
+    @staticmethod
+    def fitted(rows: Any, minutes: Any, **settings: Any) -> IntervalRegressor:
+        from sklearn.compose import ColumnTransformer
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.pipeline import make_pipeline
+
+        columns = list(rows.select_dtypes("number").columns)
+        model = make_pipeline(
+            ColumnTransformer([("numbers", "passthrough", columns)]),
+            HistGradientBoostingRegressor(max_iter=3, **settings),
+        ).fit(rows, minutes)
+        return IntervalRegressor(value=model, lower=model, upper=model)
+
+    def test_one_that_a_seed_moves_is_refused_without_reruns(
+        self, product: Product, trained_by: Any
+    ) -> None:
+        def half(rows: Any, minutes: Any, interval: Any, *, seed: int = 0) -> IntervalRegressor:
+            return self.fitted(rows, minutes, max_features=0.5, random_state=seed)
+
+        found = product_check_seeds.check(trained_by(half))
+
+        assert found.passed is False
+        assert "gate.reruns is 0, and seeds 1 and 2 gave two models" in found.found
+        reruns = dataclasses.replace(product.gate, reruns=3)
+        counted = product_check_seeds.check(dataclasses.replace(product, gate=reruns))
+        assert counted.passed is True
+        assert "3 reruns" in counted.found
+
+    def test_one_that_a_seed_does_not_move_passes(self, trained_by: Any) -> None:
+        def whole(rows: Any, minutes: Any, interval: Any, *, seed: int = 0) -> IntervalRegressor:
+            return self.fitted(rows, minutes, random_state=seed)
+
+        assert product_check_seeds.check(trained_by(whole)).passed is True
+
+    def test_one_that_draws_without_a_seed_is_refused(self, trained_by: Any) -> None:
+        def drawn(rows: Any, minutes: Any, interval: Any) -> IntervalRegressor:
+            return self.fitted(rows, minutes, max_features=0.5)
+
+        found = product_check_seeds.check(trained_by(drawn))
+
+        assert found.passed is False
+        assert "the same call gave two models" in found.found
+
+    def test_of_one_that_takes_no_seed_nothing_can_be_said(self, trained_by: Any) -> None:
+        def fixed(rows: Any, minutes: Any, interval: Any) -> IntervalRegressor:
+            return self.fitted(rows, minutes, max_features=0.5, random_state=7)
+
+        found = product_check_seeds.check(trained_by(fixed))
+
+        assert found.passed is None
+        assert "takes no seed=" in found.found
+
+    def test_one_that_refuses_invented_rows_is_not_judged(self, trained_by: Any) -> None:
+        def picky(rows: Any, minutes: Any, interval: Any, *, seed: int = 0) -> IntervalRegressor:
+            raise ValueError("no such airline")
+
+        found = product_check_seeds.check(trained_by(picky))
+
+        assert found.passed is None
+        assert "no such airline" in found.found
+
+
 def test_a_contract_without_its_schema_is_told_with_how_to_mend_it(
     product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -152,11 +232,15 @@ class TestCommand:
 
     @pytest.mark.usefixtures("without_cloud")
     @pytest.mark.parametrize("name", products.names())
-    def test_every_product_of_this_checkout_passes(self, name: str) -> None:
+    def test_every_product_of_this_checkout_passes(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(product_check_seeds, "ROWS", 200)
         ended = CliRunner().invoke(app, ["product", "check", name, "--json"])
 
         assert ended.exit_code == 0, ended.output
         assert '"what": "training"' in ended.output
+        assert '"found": "move nothing: seeds 1 and 2 gave one model' in ended.output
 
     @pytest.mark.usefixtures("without_cloud")
     def test_a_product_that_is_wrong_exits_with_1(

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from esteira import product_check
+from esteira import product_check, product_check_seeds
 from esteira.cli import app
 from esteira.scaffold import PRODUCTS, TESTS, InvalidName, Scaffold
 from esteira.scaffold.likeness import Likeness
@@ -325,6 +325,17 @@ def test_it_is_trained_and_served(made: Product, monkeypatch: pytest.MonkeyPatch
         assert all(one["lower"] < one["amount"] < one["upper"] for one in answers)
     assert all(one["model"] == "run-1" for one in answers)
     json.dumps(msgspec.to_builtins(answers))
+
+
+def test_its_training_is_given_its_seed_which_moves_nothing(
+    made: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(product_check_seeds, "ROWS", 500)
+
+    found = product_check_seeds.check(made)
+
+    assert found.passed is True
+    assert "seeds 1 and 2 gave one model" in found.found
 
 
 def test_its_schemas_are_written_beside_it(made: Product) -> None:
