@@ -32,6 +32,7 @@ from workloads.serving.body import (
     TooLarge,
     TooSlow,
 )
+from workloads.serving.gauges import watch
 from workloads.serving.health import Health
 from workloads.serving.metrics import CONTENT_TYPE, Labels, Metrics
 from workloads.serving.models import Chooser, Chosen, Models, One
@@ -122,7 +123,16 @@ class App:
             model: self._health.model,
             f"{model}/ready": self._health.open_ready,
         }
-        self._watch()
+        watch(
+            self.metrics,
+            settings,
+            under_way=lambda: self.under_way,
+            batcher=self.batcher,
+            bodies=self._bodies,
+            publisher=self.log,
+            health=self._health,
+        )
+        self.metrics.model = self._answering
 
     def end(self) -> None:
         """Tell callers from now on to go elsewhere after their answer."""
@@ -337,44 +347,6 @@ class App:
         from workloads.serving.documents import build as documents
 
         return documents(self.settings, self.product)
-
-    def _watch(self) -> None:
-        metrics, log_, limits = self.metrics, self.log, self.settings
-        for name, kind, text, value in (
-            ("requests_under_way", "gauge", "Requests not answered", lambda: self.under_way),
-            ("requests_limit", "gauge", "As many, and more get 429", lambda: limits.most_requests),
-            ("queue_rows", "gauge", "Rows that wait for the model", lambda: self.batcher.waiting),
-            (
-                "queue_rows_limit",
-                "gauge",
-                "As many, and more get 429",
-                lambda: limits.most_waiting_rows,
-            ),
-            ("arriving_bytes", "gauge", "Of bodies", lambda: self._bodies.arriving),
-            (
-                "arriving_bytes_limit",
-                "gauge",
-                "As many, and more get 429",
-                lambda: limits.most_body_bytes,
-            ),
-            (
-                "ready",
-                "gauge",
-                "Whether it answers",
-                lambda: int(self._health.ready().status == 200),
-            ),
-            ("log_queue_rows", "gauge", "Rows that wait to be logged", lambda: log_.waiting),
-            (
-                "log_queue_rows_limit",
-                "gauge",
-                "As many, and more are dropped",
-                lambda: limits.prediction_queue,
-            ),
-            ("log_sent_total", "counter", "Rows of the prediction log sent", lambda: log_.sent),
-            ("log_dropped_total", "counter", "Rows that no log has", lambda: log_.dropped),
-        ):
-            metrics.watch(f"esteira_{name}", kind, text, value)
-        metrics.model = self._answering
 
     def _answering(self) -> list[Labels]:
         return [
