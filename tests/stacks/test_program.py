@@ -31,6 +31,8 @@ def _configuration(environment: str, **more: Any) -> dict[str, str]:
     return {
         "environment": environment,
         "project": f"esteira-{environment}",
+        # Those that come with Esteira, whatever else a checkout declares.
+        "products": '["arrival-delay", "flight-delay"]',
         **{key: json.dumps(value) for key, value in more.items()},
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.stacks.conftest import EVERYTHING, configuration
+from workloads import product as products
 
 RUN = "gcp:cloudrunv2/service:Service"
 SERVER = "mlflow-tracking"
@@ -49,7 +50,7 @@ class TestRecords:
     def test_only_who_trains_may_log_runs(self, dev: Any) -> None:
         assert callers(dev, SERVER) == {
             f"serviceAccount:{product}-{role}@esteira-dev.iam.gserviceaccount.com"
-            for product in ("arrival-delay", "flight-delay")
+            for product in products.names()
             for role in ROLES
         }
         assert dev.inputs(RUN, SERVER)["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
