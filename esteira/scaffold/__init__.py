@@ -116,6 +116,7 @@ class Scaffold:
             "task_word": self.task.value,
             "metric": metric,
             "label": "bad" if classifies else "amount",
+            "answer": "probability" if classifies else "amount",
             "label_sql": "outcomes.amount > 20" if classifies else "outcomes.amount",
             "label_words": ("whether more than 20 came of it" if classifies else "what came of it"),
             "floor": "0.7" if classifies else "10.0",
