@@ -52,6 +52,7 @@ class TestRecords:
             f"serviceAccount:{product}-{role}@esteira-dev.iam.gserviceaccount.com"
             for product in products.names()
             for role in ROLES
+            if role != "retrain" or products.load(product).retraining is not None
         }
         assert dev.inputs(RUN, SERVER)["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
 
