@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads import metrics
-from workloads.gate.plots import of_model
+from workloads.gate.curves import of_model
 from workloads.manifest import Example, Noise, Score
 from workloads.product import Product, Task
 from workloads.scoring import Answers, Scorer
