@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.gate.calibration import Calibration, calibration
+from workloads.calibration import Calibration, calibration
 from workloads.gate.fairness import GroupDifference
 from workloads.gate.leaks import Leaks
 from workloads.gate.resampling import WIDENING, block_resamples, seeds_alone

@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from workloads.gate.curves import calibration_plot, curves
 from workloads.gate.judgement import Judgement
-from workloads.gate.svg import CHALLENGER, CHAMPION, NEUTRAL, Plot
+from workloads.plotting.curves import calibration_plot, curves
+from workloads.plotting.svg import CHALLENGER, CHAMPION, NEUTRAL, Plot
 from workloads.product import Gate, Task
 from workloads.scoring import Answers
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from workloads.gate.svg import CHAMPION, NEUTRAL, Plot
 from workloads.monitoring import tables, timelines
 from workloads.monitoring.champion import Champion
 from workloads.monitoring.measuring import Measured
@@ -14,6 +13,7 @@ from workloads.monitoring.reference import Feature, Histogram
 from workloads.monitoring.store import PastFeature, PastScore
 from workloads.monitoring.verdicts import Finding
 from workloads.notifications.incident import IncidentRecord
+from workloads.plotting.svg import CHAMPION, NEUTRAL, Plot
 from workloads.product import Product
 
 LISTED: Final = 200

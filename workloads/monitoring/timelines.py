@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from workloads.gate.svg import CHALLENGER, CHAMPION, NEUTRAL, Plot
 from workloads.monitoring import rating, tables
 from workloads.monitoring.assessment import FeatureScore, Verdict
 from workloads.monitoring.measuring import Measured
 from workloads.monitoring.performance import Performance
 from workloads.monitoring.store import PastFeature, PastScore
 from workloads.monitoring.window import Window
+from workloads.plotting.svg import CHALLENGER, CHAMPION, NEUTRAL, Plot
 from workloads.product import Product
 
 WINDOWS: Final = 12

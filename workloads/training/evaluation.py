@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads import metrics
-from workloads.gate.curves import of_model
 from workloads.manifest import Example, Noise, Score
+from workloads.plotting.curves import of_model
 from workloads.product import Product, Task
 from workloads.scoring import Answers, Scorer
 from workloads.training import noise

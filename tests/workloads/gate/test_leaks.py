@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from msgspec import Meta
 
+from workloads.calibration import calibration
 from workloads.contracts import Contract
-from workloads.gate.calibration import calibration
 from workloads.gate.fairness import difference
 from workloads.gate.guard import GuardVerdict
 from workloads.gate.judgement import fairness_check, judge, leak_checks, skew_check

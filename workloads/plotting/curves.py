@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.gate.calibration import calibration
-from workloads.gate.svg import CHALLENGER, NEUTRAL, Plot, Points
+from workloads.calibration import calibration
 from workloads.metrics import Bin
+from workloads.plotting.svg import CHALLENGER, NEUTRAL, Plot, Points
 from workloads.product import Task
 from workloads.scoring import Answers
 
@@ -38,7 +38,7 @@ def of_model(task: Task, truth: NDArray[Any], answers: Answers) -> dict[str, str
 
 
 def curves(task: Task, truth: NDArray[Any], models: Models) -> dict[str, Plot]:
-    """By file name, how models rank or err. The last of the models is the one that a plot with room for one shows."""
+    """By file name, how models rank or err; a plot with room for one shows the last."""
     if task is Task.CLASSIFICATION:
         return {
             "roc.svg": _roc(truth, models),

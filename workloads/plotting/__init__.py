@@ -1,0 +1,1 @@
+"""Drawings of models and of their monitors, as SVG that asks for nothing from elsewhere."""
