@@ -214,6 +214,7 @@ def test_while_its_model_is_loaded_a_server_is_there_and_says_so() -> None:
             "AIP_HTTP_PORT": str(port),
             "AIP_STORAGE_URI": "gs://models/run",
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "GOOGLE_CLOUD_PROJECT": "p",
         }
         process = start(environment)
         try:
