@@ -118,6 +118,7 @@ def test_each_step_is_run_here_or_where_it_says() -> None:
         )
 
 
+@pytest.mark.long
 def test_each_step_does_what_it_says(platform: Platform, tmp_path: Path) -> None:
     lines = [line for line in steps() if command(line) in RUN]
     # The runbooks are written for prod.

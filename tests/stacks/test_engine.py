@@ -21,11 +21,14 @@ pytestmark = [
 ]
 
 
-# dev is judged in test_shell.py, as a person at a shell would have it judged; local by each policy
-# in tests/policies/test_stacks.py, and its program runs for the tests of the whole platform.
+# dev is judged in test_shell.py, as a person at a shell would have it judged; the others by each
+# policy in tests/policies/test_stacks.py, and local's program runs for the tests of the platform.
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(Environment.LOCAL.value, marks=pytest.mark.long), Environment.PROD.value],
+    [
+        pytest.param(one.value, marks=pytest.mark.long)
+        for one in (Environment.LOCAL, Environment.PROD)
+    ],
 )
 def test_a_stack_previews_without_credentials_and_breaks_no_policy(name: str) -> None:
     planned = judged(name)

@@ -219,6 +219,7 @@ def converges(job: Job, inbox: path.World) -> list[str]:
     return acts
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_killed_before_anybody_is_told_the_next_attempt_tells_once(
     job: Job, inbox: path.World
